@@ -1,0 +1,35 @@
+"""cellwright builds representation models of single cells and proves whether they are right.
+
+The public names below are resolved on first use, so that importing the package stays fast.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+__version__ = "0.1.0"
+
+_PUBLIC = {
+    "inspect": "cellwright.data.inspect",
+    "simulate": "cellwright.data.simulate",
+    "split": "cellwright.data.split",
+    "pretrain": "cellwright.workflows.pretrain",
+    "embed": "cellwright.workflows.embed",
+    "probe": "cellwright.workflows.probe",
+    "cluster": "cellwright.workflows.cluster",
+    "study": "cellwright.workflows.study",
+    "load": "cellwright.representations.encoder",
+}
+
+__all__ = [*_PUBLIC, "__version__"]  # noqa: PLE0604
+
+
+def __getattr__(name: str) -> Any:
+    if name in _PUBLIC:
+        return getattr(importlib.import_module(_PUBLIC[name]), name)
+    raise AttributeError(f"module 'cellwright' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,50 @@
+"""The command line: one module per command, each registered here by name.
+
+Heavy libraries are imported inside the commands, never at the top, so that ``--help`` stays
+under half a second.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from cellwright import __version__
+from cellwright.cli import console
+from cellwright.errors import CellwrightError
+
+app = typer.Typer(
+    name="cellwright",
+    help="Build representation models of single cells and prove whether they are right.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"cellwright {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Build representation models of single cells and prove whether they are right."""
+
+
+def main() -> None:
+    """Run the command line; a CellwrightError becomes one sentence and its exit status."""
+    try:
+        app()
+    except CellwrightError as error:
+        console.fail(error)
+        sys.exit(error.exit_status)
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -1,0 +1,18 @@
+"""Fixtures every part shares."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder of real data sets; tests that need it skip where it is absent."""
+    root = Path(__file__).resolve().parents[1]
+    folder = Path(os.environ.get("CELLWRIGHT_DATA", root.parent / "shared" / "data"))
+    if not folder.is_dir():
+        pytest.skip(f"no real data at {folder}; set CELLWRIGHT_DATA to run this test")
+    return folder
