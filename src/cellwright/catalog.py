@@ -3,7 +3,16 @@
 from __future__ import annotations
 
 from cellwright.interfaces import Representation, Task, Tokenizer
+from cellwright.representations.hvg import HighlyVariableGenes
+from cellwright.representations.pca import PrincipalComponents
+from cellwright.representations.technical import Batch, Depth, DepthAndBatch
 
 TOKENIZERS: dict[str, type[Tokenizer]] = {}
-REPRESENTATIONS: dict[str, type[Representation]] = {}
+REPRESENTATIONS: dict[str, type[Representation]] = {
+    HighlyVariableGenes.name: HighlyVariableGenes,
+    PrincipalComponents.name: PrincipalComponents,
+    Depth.name: Depth,
+    Batch.name: Batch,
+    DepthAndBatch.name: DepthAndBatch,
+}
 TASKS: dict[str, type[Task]] = {}
