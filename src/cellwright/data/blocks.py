@@ -69,10 +69,14 @@ def iter_blocks(
     on_disk = stored(matrix, name)
     if getattr(on_disk or matrix, "format", "") == "csc":
         log.info("%s is stored by gene (CSC); it is turned into rows in memory first", name)
-        matrix = to_csr(matrix)
-    hint = "" if layer else where_else(cells, name)
+        matrix = to_csr(matrix, name)
     judged = verdict(some_rows(cells, matrix, name))
-    refuse(judged, name=name, assume_counts=assume_counts, elsewhere=hint)
+    refuse(
+        judged,
+        name=name,
+        assume_counts=assume_counts,
+        elsewhere=lambda: where_else(cells, name),
+    )
     names = cells.obs_names.to_numpy().astype(str)
     return _blocks(matrix, name, wanted, names, block_cells, assume_counts)
 

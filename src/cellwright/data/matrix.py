@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import h5py
@@ -75,32 +76,41 @@ def stored(matrix: Any, name: str) -> StoredMatrix | None:
     return None
 
 
-def to_csr(matrix: Any) -> sp.csr_matrix:
-    """A copy as CSR with sorted indices, each entry once and no explicit zeros; type unchanged."""
-    if isinstance(matrix, CSRDataset | CSCDataset):
-        matrix = matrix.to_memory()
+def to_csr(matrix: Any, name: str = "X") -> sp.csr_matrix:
+    """A copy as CSR with sorted indices, each entry once and no explicit zeros; type unchanged.
+
+    Raises
+    ------
+    DataError
+        If the matrix does not hold numbers.
+    """
+    if on_disk := stored(matrix, name):
+        matrix = on_disk.take_rows(np.arange(on_disk.shape[0]))
     elif hasattr(matrix, "compute"):
         matrix = matrix.compute()
-    if isinstance(matrix, h5py.Dataset):
-        matrix = matrix[:]
-    csr = sp.csr_matrix(matrix if sp.issparse(matrix) else np.asarray(matrix))
-    if csr is matrix or (sp.issparse(matrix) and np.shares_memory(csr.data, matrix.data)):
-        csr = csr.copy()
+    if not sp.issparse(matrix):
+        matrix = np.asarray(matrix)
+    if matrix.dtype.kind not in "biuf":
+        raise DataError(f"{name} holds {matrix.dtype} values, expected numbers")
+    csr = sp.csr_matrix(matrix, copy=True)
     csr.sum_duplicates()
     csr.eliminate_zeros()
     return csr
 
 
 def checked(
-    csr: sp.csr_matrix, *, assume_counts: bool, name: str, elsewhere: str = ""
+    csr: sp.csr_matrix,
+    *,
+    name: str,
+    assume_counts: bool,
+    elsewhere: Callable[[], str] = str,
 ) -> sp.csr_matrix:
-    """Counts in the smallest floating type that holds them exactly.
+    """Counts in the smallest floating type that holds them exactly; ``csr`` itself is changed.
 
     Raises
     ------
     DataError
-        If the values are not counts, with the evidence and the remedy. NaN, infinite and negative
-        values are refused even under ``assume_counts``.
+        If the values are not counts, as :func:`refuse` says.
     """
     found = verdict(csr)
     refuse(found, name=name, assume_counts=assume_counts, elsewhere=elsewhere)
@@ -109,25 +119,33 @@ def checked(
     return csr
 
 
-def refuse(found: Verdict, *, name: str, assume_counts: bool, elsewhere: str = "") -> None:
-    """Raise DataError unless ``found`` says counts, or says nothing worse and ``assume_counts``."""
+def refuse(
+    found: Verdict,
+    *,
+    name: str,
+    assume_counts: bool,
+    elsewhere: Callable[[], str] = str,
+) -> None:
+    """Raise DataError unless the matrix ``name`` holds counts.
+
+    ``assume_counts`` lets fractions pass, but neither NaN nor infinite nor negative values.
+    ``elsewhere`` says where counts are, if it knows better than to look at the layers.
+    """
     if found.are_counts or found.n_values == 0:
         return
     if found.n_nan or found.n_inf:
-        raise DataError(f"{name} cannot be used as counts: {found.evidence}; remove or repair them")
+        raise DataError(f"{name} cannot be used as counts: {found.evidence}; repair or remove them")
     if found.n_negative:
         what = "scaled" if found.kind == "scaled" else "not counts"
-        raise DataError(
-            f"{name} is {what}: {found.evidence}; counts are never negative: "
-            f"{elsewhere or 'name the raw counts with --layer'}"
-        )
+        remedy = elsewhere() or "counts are never negative; name the raw counts with --layer"
+        raise DataError(f"{name} is {what}: {found.evidence}; {remedy}")
     if assume_counts:
         return
     what = "log-normalized" if found.kind == "lognorm" else "not raw counts"
-    raise DataError(
-        f"{name} is {what}: {found.evidence}; "
-        f"{elsewhere or 'name the raw counts with --layer, or pass --assume-counts to use it as it is'}"
+    remedy = elsewhere() or (
+        "name the raw counts with --layer, or pass --assume-counts to take it as it is"
     )
+    raise DataError(f"{name} is {what}: {found.evidence}; {remedy}")
 
 
 def where_else(cells: AnnData, name: str) -> str:
@@ -157,4 +175,4 @@ def some_rows(cells: AnnData, matrix: Any, name: str) -> sp.csr_matrix:
 def take_rows(matrix: Any, name: str, rows_n: NDArray[np.int64]) -> sp.csr_matrix:
     """The rows asked for, in order, of a matrix in memory or on disk, as a clean CSR copy."""
     on_disk = stored(matrix, name)
-    return to_csr(on_disk.take_rows(rows_n) if on_disk else matrix[rows_n])
+    return to_csr(on_disk.take_rows(rows_n) if on_disk else matrix[rows_n], name)

@@ -41,8 +41,7 @@ def open_h5ad(path: Path | str) -> Iterator[h5py.File]:
     """
     path = Path(path)
     _look_at_start(path)
-    # Reading needs no lock, and some network file systems cannot give one.
-    with translated(path), h5py.File(path, "r", locking=False) as file:
+    with translated(path), h5py.File(path, "r") as file:
         for key, kind in _OTHER_HDF5.items():
             if key in file and "obs" not in file:
                 raise DataError(f"{path} is not an .h5ad: it is {kind}")

@@ -15,7 +15,7 @@ from anndata.io import read_elem, sparse_dataset
 from cellwright.data.hashes import cell_hashes, fingerprint
 from cellwright.data.matrix import checked, layer_in_use, matrix_of, to_csr, where_else
 from cellwright.data.opening import open_h5ad, translated
-from cellwright.data.stored import open_matrix
+from cellwright.data.stored import is_sparse, open_matrix
 from cellwright.data.writing import record, write_cells
 from cellwright.errors import DataError
 
@@ -46,9 +46,9 @@ def read_cells(source: Path | str | AnnData, *, backed: bool = False) -> AnnData
     path = Path(source)
     with open_h5ad(path) as file:
         for name, node in _matrices(file):
-            matrix = open_matrix(node, name)
-            if matrix.format != "dense":
-                _ = matrix.indptr  # checked here: scipy would crash on a damaged one later
+            if name == "X" or is_sparse(node):
+                # Checked here: scipy would crash on damaged offsets later.
+                open_matrix(node, name).check()
     with translated(path), warnings.catch_warnings():
         # Duplicated names and old formats are the verdict of inspect, not a line per reading.
         warnings.simplefilter("ignore")
@@ -86,29 +86,39 @@ def counts_of(
     """
     _not_empty(cells, "these cells")
     name = layer_in_use(cells, layer)
-    csr = to_csr(matrix_of(cells, name))
+    csr = to_csr(matrix_of(cells, name), name)
     if csr.nnz == 0:
         raise DataError(
             f"{name} holds no counts: all {cells.n_obs:,} × {cells.n_vars:,} values are zero"
         )
-    hint = "" if layer else where_else(cells, name)
-    return checked(csr, assume_counts=assume_counts, name=name, elsewhere=hint)
+    return checked(
+        csr,
+        name=name,
+        assume_counts=assume_counts,
+        elsewhere=lambda: where_else(cells, name),
+    )
 
 
 def _backed(path: Path) -> AnnData:
-    file = h5py.File(path, "r", locking=False)
+    """Like ``read_h5ad(path, backed="r")``, which would read the layers and graphs whole."""
+    file = h5py.File(path, "r")
+    if isinstance(file["obs"], h5py.Dataset) or "encoding-type" not in file.attrs:
+        return read_h5ad(path, backed="r")
     parts: dict[str, Any] = {
         key: read_elem(file[key]) for key in ("obs", "var", "obsm", "varm", "uns") if key in file
     }
-    if "layers" in file:
-        parts["layers"] = {key: _lazy(node) for key, node in file["layers"].items()}
-    if "X" in file:
-        parts["X"] = _lazy(file["X"])
-    return AnnData(**parts)
+    for key in ("layers", "obsp", "varp"):
+        if key in file:
+            parts[key] = {name: _lazy(node) for name, node in file[key].items()}
+    if "raw" in file:
+        parts["raw"] = {k: read_elem(file["raw"][k]) for k in ("var", "varm") if k in file["raw"]}
+    return AnnData(filename=path, filemode="r", **parts)
 
 
 def _lazy(node: Any) -> Any:
-    return node if isinstance(node, h5py.Dataset) else sparse_dataset(node)
+    if isinstance(node, h5py.Dataset):
+        return node
+    return sparse_dataset(node) if is_sparse(node) else read_elem(node)
 
 
 def _matrices(file: h5py.File) -> list[tuple[str, Any]]:

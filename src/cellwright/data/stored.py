@@ -54,7 +54,7 @@ class StoredMatrix:
         DataError
             If they do not fit the shape or the number of stored values.
         """
-        indptr = self.node["indptr"][:].astype(np.int64)
+        indptr = _read(self.node["indptr"], slice(None)).astype(np.int64)
         expected = self.shape[0 if self.format == "csr" else 1] + 1
         if indptr.size != expected:
             raise DataError(
@@ -67,6 +67,11 @@ class StoredMatrix:
                 f"must rise from 0 to the {self.n_stored} stored values; write the file again"
             )
         return indptr
+
+    def check(self) -> None:
+        """Raise DataError if the offsets are damaged; the values are not read."""
+        if self.format != "dense":
+            _ = self.indptr
 
     def take_rows(self, rows_n: NDArray[np.int64]) -> sp.csr_matrix:
         """The rows asked for, in the order asked for, as CSR.
@@ -94,12 +99,13 @@ class StoredMatrix:
         starts, ends = self.indptr[major], self.indptr[major + 1]
         lengths = ends - starts
         data = np.empty(int(lengths.sum()), dtype=self.dtype)
-        indices = np.empty(data.size, dtype=np.int64)
+        indices = np.empty(data.size, dtype=self.node["indices"].dtype)
         at = 0
         for first, last in _runs(starts, ends):
             low, high = int(starts[first]), int(ends[last - 1])
             size = int(lengths[first:last].sum())
-            values, minor = self.node["data"][low:high], self.node["indices"][low:high]
+            values = _read(self.node["data"], slice(low, high))
+            minor = _read(self.node["indices"], slice(low, high))
             if size != high - low:
                 keep = _positions(starts[first:last] - low, lengths[first:last])
                 values, minor = values[keep], minor[keep]
@@ -122,12 +128,10 @@ class StoredMatrix:
             )
 
     def _take_dense(self, rows_n: NDArray[np.int64]) -> sp.csr_matrix:
-        blocks = [
-            sp.csr_matrix(
-                self.node[rows_n[first] : rows_n[last - 1] + 1][rows_n[first:last] - rows_n[first]]
-            )
-            for first, last in _runs(rows_n, rows_n + 1, gap=0)
-        ]
+        blocks = []
+        for first, last in _runs(rows_n, rows_n + 1, gap=0):
+            block = _read(self.node, slice(int(rows_n[first]), int(rows_n[last - 1]) + 1))
+            blocks.append(sp.csr_matrix(block))
         return sp.vstack(blocks, format="csr") if blocks else sp.csr_matrix((0, self.shape[1]))
 
 
@@ -156,12 +160,11 @@ def open_matrix(node: Any, name: str) -> StoredMatrix:
     missing = [part for part in ("data", "indices", "indptr") if part not in node]
     if missing:
         raise DataError(f"{name} is damaged: its {missing[0]} is missing; write the file again")
-    encoding = str(node.attrs.get("encoding-type", node.attrs.get("h5sparse_format", "")))
-    layout = encoding.removesuffix("_matrix")
+    layout = _layout(node)
     shape = node.attrs.get("shape", node.attrs.get("h5sparse_shape"))
     if layout not in ("csr", "csc") or shape is None or len(shape) != 2:
         raise DataError(
-            f"{name} is stored as {encoding or 'an unnamed group'!r} and cannot be read: expected "
+            f"{name} is stored as {layout or 'an unnamed group'!r} and cannot be read: expected "
             "a csr_matrix or csc_matrix with its shape, or a dense array"
         )
     if node["data"].shape != node["indices"].shape:
@@ -172,6 +175,26 @@ def open_matrix(node: Any, name: str) -> StoredMatrix:
     return StoredMatrix(
         node, name, "csr" if layout == "csr" else "csc", (int(shape[0]), int(shape[1]))
     )
+
+
+def is_sparse(node: Any) -> bool:
+    """True for an HDF5 group that says it holds a CSR or CSC matrix, in today's or the old way."""
+    return isinstance(node, h5py.Group) and _layout(node) in ("csr", "csc")
+
+
+def _layout(node: Any) -> str:
+    encoding = str(node.attrs.get("encoding-type", node.attrs.get("h5sparse_format", "")))
+    return encoding.removesuffix("_matrix")
+
+
+def _read(node: Any, part: slice) -> NDArray[Any]:
+    try:
+        return node[part]
+    except (OSError, RuntimeError) as error:
+        text = " ".join(str(error).split())
+        raise DataError(
+            f"{node.file.filename} is damaged at {node.name}: {text}; copy or download it again"
+        ) from error
 
 
 def _runs(
