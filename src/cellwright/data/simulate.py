@@ -145,25 +145,24 @@ def simulate_to_file(
     tissue = _planted(n_cells, settings or TissueSettings())
     held: list[sparse.csr_matrix] = []
     told: list[_Drawn] = []
-    with atomic_file(path) as temporary:
-        with h5py.File(temporary, "w") as file:
-            group = _empty_matrix(file)
-            for drawn, counts in _blocks(tissue, n_cells):
-                told.append(drawn)
-                held.append(counts)
-                if sum(block.shape[0] for block in held) >= block_cells:
-                    _append(group, sparse.vstack(held, format="csr"))
-                    held.clear()
-            if held:
+    with atomic_file(path) as temporary, h5py.File(temporary, "w") as file:
+        group = _empty_matrix(file)
+        for drawn, counts in _blocks(tissue, n_cells):
+            told.append(drawn)
+            held.append(counts)
+            if sum(block.shape[0] for block in held) >= block_cells:
                 _append(group, sparse.vstack(held, format="csr"))
-            group.attrs["shape"] = np.array([n_cells, len(tissue.genes)], dtype=np.int64)
-            cells = _without_counts(tissue, told)
-            for key in ("obs", "var", "obsm", "varm", "uns"):
-                value = getattr(cells, key)
-                write_elem(file, key, value if key in ("obs", "var") else dict(value))
-            for key in ("layers", "obsp", "varp"):
-                write_elem(file, key, {})
-            file.attrs["encoding-type"], file.attrs["encoding-version"] = "anndata", "0.1.0"
+                held.clear()
+        if held:
+            _append(group, sparse.vstack(held, format="csr"))
+        group.attrs["shape"] = np.array([n_cells, len(tissue.genes)], dtype=np.int64)
+        cells = _without_counts(tissue, told)
+        for key in ("obs", "var", "obsm", "varm", "uns"):
+            value = getattr(cells, key)
+            write_elem(file, key, value if key in ("obs", "var") else dict(value))
+        for key in ("layers", "obsp", "varp"):
+            write_elem(file, key, {})
+        file.attrs["encoding-type"], file.attrs["encoding-version"] = "anndata", "0.1.0"
     return cells.obs.assign(x=cells.obsm["truth_map"][:, 0], y=cells.obsm["truth_map"][:, 1])
 
 
@@ -282,7 +281,7 @@ def _without_counts(tissue: Tissue, drawn: list[_Drawn]) -> AnnData:
     ):
         for column in columns:
             names, of_row = np.unique(table[column].to_numpy(dtype=str), return_inverse=True)
-            values = pd.Categorical.from_codes(of_row[codes_n], categories=names)
+            values = pd.Categorical.from_codes(of_row[codes_n], categories=pd.Index(names))
             obs[column] = values.remove_unused_categories()
     obs["cluster_alias"] = tissue.types["cluster_alias"].to_numpy()[types_n]
     obs["truth_depth"] = np.concatenate([d.depth_n for d in drawn])

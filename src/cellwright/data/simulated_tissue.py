@@ -265,11 +265,10 @@ def _type_effects(
     by_class = {name: scattered(0.20, 0.35) for name in CLASS_MARKERS}
     by_subclass = {subclass.name: scattered(0.15, 0.5) for subclass in chosen}
     effect_tg = np.zeros((len(types), n_genes))
-    for t, kind in enumerate(types.itertuples()):
-        here = {kind.cell_class, kind.subclass}
-        up_g = np.array([bool(m & here) for m in marker_of])
-        effect_tg[t] = by_class[kind.cell_class] + by_subclass[kind.subclass] + up_g * rise_g
-        if (types["subclass"] == kind.subclass).sum() > 1:
+    for t, (cell_class, subclass) in enumerate(types[["cell_class", "subclass"]].to_numpy(str)):
+        up_g = np.array([bool(m & {cell_class, subclass}) for m in marker_of])
+        effect_tg[t] = by_class[cell_class] + by_subclass[subclass] + up_g * rise_g
+        if (types["subclass"] == subclass).sum() > 1:
             effect_tg[t] += scattered(0.10, 0.8)
     return base_g, effect_tg
 

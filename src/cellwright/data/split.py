@@ -53,7 +53,7 @@ def group_columns(obs: pd.DataFrame) -> list[str]:
     A column fits if its name, in lower case and with ``_`` for spaces, points and hyphens, stands
     in ``UNIT_COLUMNS``, it has at least two values, and it does not name each cell singly.
     """
-    found = {}
+    found: dict[str, str] = {}
     for column in obs.columns:
         name = str(column).lower()
         for mark in " .-":
@@ -210,11 +210,10 @@ def _obs_of(cells: AnnData | Path | str) -> pd.DataFrame:
 
 
 def _unit(obs: pd.DataFrame, by: str | None) -> str | None:
-    if by in (None, "none", "random-cells"):
+    if by is None or by in ("none", "random-cells"):
         return None
     if by == "auto":
         return split_unit(obs)
-    assert by is not None
     _require(obs, by)
     if obs[by].nunique() < 2:
         values = ", ".join(repr(str(v)) for v in obs[by].dropna().unique()) or "nothing"
@@ -265,7 +264,7 @@ def _codes(obs: pd.DataFrame, label: str | None, notes: list[str]) -> NDArray[np
             "their own."
         )
     sizes = np.bincount(codes_n[codes_n >= 0])
-    single = [str(names[k]) for k in np.flatnonzero(sizes == 1)]
+    single = [str(name) for name in np.asarray(names)[sizes == 1]]
     if single:
         shown = ", ".join(single[:5]) + (" …" if len(single) > 5 else "")
         notes.append(f"{len(single)} classes of {label} have one cell ({shown}).")

@@ -262,7 +262,7 @@ class Split:
         return ", ".join(told) or "as many cells in each part, but other cells"
 
     def _need_cells(self) -> None:
-        if not len(self.assignment) and sum(self.counts.values()):
+        if self.assignment.empty and any(self.counts.values()):
             raise DataError(
                 f"the split {self.hash[:12]} was loaded without its list of cells; take the parts "
                 "from obs['split'] (Split.from_obs) and verify them"

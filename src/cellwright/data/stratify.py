@@ -14,6 +14,7 @@ _RESTARTS = 12
 _GOOD_ENOUGH = 0.01
 _MAX_STEPS = 500
 _MAX_SWAPS = 2_000_000
+_MISSING = 0.005  # a class on one side only costs as much as missing the size by seven points
 
 
 def choose_groups(
@@ -27,7 +28,7 @@ def choose_groups(
 
     A random greedy start is improved by moving and swapping groups until neither helps; starts
     are repeated until size and class shares are within 0.01 of the target, and the best is kept.
-    A class that would be missing on one side costs more than any error of size.
+    A class that is missing on one side costs as much as a size that is off by 0.07.
 
     Parameters
     ----------
@@ -51,7 +52,7 @@ def choose_groups(
         cost = float(_cost(counts_gk[chosen].sum(axis=0)[None], all_k, share)[0])
         if cost < best_cost - 1e-12:
             best, best_cost = chosen, cost
-        if best_cost - in_one_group < _GOOD_ENOUGH**2:
+        if best_cost - _MISSING * in_one_group < _GOOD_ENOUGH**2:
             break
     return best
 
@@ -94,11 +95,11 @@ def choose_cells(
 def _cost(
     totals_mk: NDArray[np.float64], all_k: NDArray[np.float64], share: float
 ) -> NDArray[np.float64]:
-    """Squared error of size, mean squared error of class shares, and one per missing class."""
+    """Squared error of size, mean squared error of class shares, and a price per missing class."""
     size_m = totals_mk.sum(axis=1) / all_k.sum() - share
     shares_mk = totals_mk / np.maximum(all_k, 1)
     missing_m = ((totals_mk <= 0) | (totals_mk >= all_k)).sum(axis=1)
-    return size_m**2 + ((shares_mk - share) ** 2).mean(axis=1) + missing_m
+    return size_m**2 + ((shares_mk - share) ** 2).mean(axis=1) + _MISSING * missing_m
 
 
 def _greedy(
