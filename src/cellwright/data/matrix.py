@@ -63,7 +63,7 @@ def matrix_of(cells: AnnData, name: str) -> Any:
         lost = cells.var_names[columns[: cells.n_vars] < 0]
         example = f", e.g. {lost[0]!r}" if len(lost) else " once each"
         raise DataError(f"raw does not hold the genes of X{example}; use the layer of the counts")
-    return cells.raw.X[:, columns]
+    return to_csr(cells.raw.X, name)[:, columns]
 
 
 def stored(matrix: Any, name: str) -> StoredMatrix | None:

@@ -36,22 +36,14 @@ def open_h5ad(path: Path | str) -> Iterator[h5py.File]:
     ------
     DataError
         If there is no such file, or it is a folder, may not be read, is another kind of file, is
-        truncated, or lacks its tables of cells and genes. Errors of HDF5 while the file is
-        open become DataError, too.
+        truncated, or lacks its tables of cells and genes.
     """
     path = Path(path)
     _look_at_start(path)
-    with translated(path), h5py.File(path, "r") as file:
-        for key, kind in _OTHER_HDF5.items():
-            if key in file and "obs" not in file:
-                raise DataError(f"{path} is not an .h5ad: it is {kind}")
-        missing = [key for key in ("obs", "var") if key not in file]
-        if missing:
-            there = ", ".join(list(file)[:8]) or "nothing"
-            raise DataError(
-                f"{path} is not an .h5ad: it has no {' and no '.join(missing)} (it holds "
-                f"{there}); write it with AnnData.write_h5ad"
-            )
+    with translated(path):
+        file = h5py.File(path, "r")
+    with file:
+        _check_parts(file, path)
         yield file
 
 
@@ -74,19 +66,25 @@ def translated(path: Path | str) -> Iterator[None]:
                 "copy or download it again"
             ) from error
         raise DataError(f"{path} cannot be read: {text}; copy or write it again") from error
-    except (
-        KeyError,
-        ValueError,
-        TypeError,
-        AttributeError,
-        IndexError,
-        NotImplementedError,
-    ) as error:
+    except Exception as error:  # anndata's own exception for unknown contents is private
         text = " ".join(str(error).strip("'\"").split())
         raise DataError(
             f"{path} is not a readable .h5ad: {type(error).__name__}: {text[:300]}; write it again "
             "with AnnData.write_h5ad"
         ) from error
+
+
+def _check_parts(file: h5py.File, path: Path) -> None:
+    for key, kind in _OTHER_HDF5.items():
+        if key in file and "obs" not in file:
+            raise DataError(f"{path} is not an .h5ad: it is {kind}")
+    missing = [key for key in ("obs", "var") if key not in file]
+    if missing:
+        there = ", ".join(list(file)[:8]) or "nothing"
+        raise DataError(
+            f"{path} is not an .h5ad: it has no {' and no '.join(missing)} (it holds {there}); "
+            "write it with AnnData.write_h5ad"
+        )
 
 
 def _look_at_start(path: Path) -> None:

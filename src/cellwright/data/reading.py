@@ -44,7 +44,7 @@ def read_cells(source: Path | str | AnnData, *, backed: bool = False) -> AnnData
     if isinstance(source, AnnData):
         return _not_empty(source, "these cells")
     path = Path(source)
-    with open_h5ad(path) as file:
+    with open_h5ad(path) as file, translated(path):
         for name, node in _matrices(file):
             if name == "X" or is_sparse(node):
                 # Checked here: scipy would crash on damaged offsets later.

@@ -7,10 +7,14 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+import h5py
+import pandas as pd
 from anndata import AnnData, settings
+from anndata.io import write_elem
 
 from cellwright.data.atomic import atomic_file, refuse_existing
-from cellwright.errors import DataError
+from cellwright.data.full_disk import CalmFile
+from cellwright.errors import CellwrightError, DataError
 
 _SLOT = "cellwright"
 
@@ -18,13 +22,15 @@ _SLOT = "cellwright"
 def write_cells(cells: AnnData, path: Path | str, *, force: bool = False) -> None:
     """Write an .h5ad, compressed, under a temporary name that becomes ``path`` when complete.
 
-    ``cells`` stays as it is; backed cells are read from their own file.
+    ``cells`` stays as it is (``AnnData.write_h5ad`` would turn its strings into categories and
+    point backed cells at the new file). Text columns with gaps are written as categories, the
+    only form of theirs that every reader knows; all else reads back as it was.
 
     Parameters
     ----------
     force
-        Replace ``path`` if it exists. Replacing the very file that backed cells are read from is
-        always refused.
+        Replace ``path`` if it exists. The file that backed cells are being read from is never
+        replaced.
 
     Raises
     ------
@@ -36,21 +42,17 @@ def write_cells(cells: AnnData, path: Path | str, *, force: bool = False) -> Non
     """
     path = Path(path)
     if path.is_dir():
-        raise DataError(
-            f"cannot write {path}: it is a folder, expected a file name ending in .h5ad"
-        )
+        raise DataError(f"cannot write {path}: it is a folder, expected a file such as cells.h5ad")
     refuse_existing(path, force=force)
+    if cells.isbacked and path.exists() and path.samefile(cells.filename):
+        raise DataError(f"cannot write {path}: the cells are being read from it; name another file")
     try:
-        with (
-            atomic_file(path) as temporary,
-            warnings.catch_warnings(),
-            settings.override(allow_write_nullable_strings=True),
-        ):
-            warnings.simplefilter("ignore")
-            cells.write_h5ad(temporary, compression="gzip")
-    except (TypeError, ValueError, NotImplementedError, RuntimeError, KeyError) as error:
-        text = " ".join(str(error).split())
-        raise DataError(f"cannot write {path}: {text[:400]}") from error
+        with atomic_file(path) as temporary:
+            _write(cells, temporary)
+    except CellwrightError:
+        raise
+    except Exception as error:  # anndata's own exception for types it cannot hold is private
+        raise DataError(f"cannot write {path}: {_reason(error)}") from error
 
 
 def record(cells: AnnData, stage: str, facts: dict[str, Any]) -> None:
@@ -66,12 +68,71 @@ def record(cells: AnnData, stage: str, facts: dict[str, Any]) -> None:
     Raises
     ------
     DataError
-        If ``uns["cellwright"]`` is there and is not a mapping.
+        If ``uns["cellwright"]`` is there and is not a mapping, or ``facts`` is not JSON.
     """
-    slot = cells.uns.setdefault(_SLOT, {})
+    slot = cells.uns.get(_SLOT, {})
     if not hasattr(slot, "keys"):
         raise DataError(
             f'uns["{_SLOT}"] is {slot!r}, expected a mapping of stages; remove it and run again'
         )
+    try:
+        text = json.dumps(facts, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise DataError(f"stage {stage!r} cannot be noted: {error}, in {facts!r}") from error
     numbers = [int(key[:4]) for key in slot if key[:4].isdigit()]
-    slot[f"{max(numbers, default=0) + 1:04d}-{stage}"] = json.dumps(facts, allow_nan=False)
+    cells.uns[_SLOT] = {**slot, f"{max(numbers, default=0) + 1:04d}-{stage}": text}
+
+
+def _write(cells: AnnData, file: Path) -> None:
+    parts: dict[str, Any] = {
+        "obs": _writable(cells.obs, "obs"),
+        "var": _writable(cells.var, "var"),
+    }
+    for key in ("obsm", "varm", "obsp", "varp", "layers", "uns"):
+        parts[key] = dict(getattr(cells, key))
+    if cells.X is not None:
+        parts["X"] = cells.X
+    if cells.raw is not None:
+        parts["raw"] = cells.raw
+    with (
+        CalmFile(file, "w+b") as calm,
+        warnings.catch_warnings(),
+        settings.override(allow_write_nullable_strings=True),
+    ):
+        warnings.simplefilter("ignore")
+        try:
+            with h5py.File(calm, "w") as out:
+                out.attrs["encoding-type"], out.attrs["encoding-version"] = "anndata", "0.1.0"
+                for key, part in parts.items():
+                    write_elem(out, key, part, dataset_kwargs={"compression": "gzip"})
+                    calm.verify()
+        finally:
+            calm.verify()
+
+
+def _writable(frame: pd.DataFrame, table: str) -> pd.DataFrame:
+    """The table with each object column in a type that .h5ad has."""
+    changed: dict[str, Any] = {}
+    for column in frame.select_dtypes(object).columns:
+        values = frame[column]
+        kind = pd.api.types.infer_dtype(values, skipna=True)
+        gaps = bool(values.isna().any())
+        if kind == "string" and gaps:
+            changed[column] = values.astype("category")
+        elif kind in ("boolean", "integer", "floating", "mixed-integer-float", "empty"):
+            changed[column] = (
+                values.infer_objects().convert_dtypes() if gaps else values.infer_objects()
+            )
+            if kind == "empty":
+                changed[column] = values.astype(float)
+        elif kind not in ("string", "categorical"):
+            example = next(v for v in values if not isinstance(v, str))
+            raise DataError(
+                f"{table}[{column!r}] cannot be written: it mixes kinds ({kind}), e.g. {example!r}; "
+                "make it text with .astype(str) or numbers with pandas.to_numeric"
+            )
+    return frame.assign(**changed) if changed else frame
+
+
+def _reason(error: BaseException) -> str:
+    return " ".join(str(error).split())[:400]
