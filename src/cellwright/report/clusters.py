@@ -5,21 +5,75 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+
+from cellwright.errors import DataError
+from cellwright.report.canvas import dress, legend_beside, new_axes, plain
+from cellwright.report.palette import INK, MUTED, styles
+
+AGREEMENT_NAMES = {
+    "ari": "adjusted Rand index",
+    "nmi": "normalized mutual information",
+    "homogeneity": "homogeneity",
+    "completeness": "completeness",
+}
 
 
 def cluster_sizes(
     clusters: pd.DataFrame | Sequence[Mapping[str, Any]],
     *,
     title: str = "Size and purity of the clusters",
+    subtitle: str | None = None,
     ax: Axes | None = None,
 ) -> Axes:
     """A bar per cluster: its size in cells, the share of its most frequent label filled.
 
     ``clusters`` has ``cluster``, ``n``, ``majority_label`` and ``purity`` (0 to 1).
+
+    Raises
+    ------
+    DataError
+        If there are no clusters or a column is missing.
     """
-    raise NotImplementedError
+    table = _table(clusters, ("cluster", "n", "majority_label", "purity"), "cluster sizes")
+    k = len(table)
+    ax = new_axes(7.6, float(np.clip(0.3 * k + 1.5, 2.4, 11.0))) if ax is None else ax
+    labels = [str(name) for name in table["majority_label"].fillna("no label")]
+    look = styles(sorted(set(labels)))
+    n = table["n"].to_numpy(dtype=np.float64)
+    purity = np.nan_to_num(table["purity"].to_numpy(dtype=np.float64))
+    y = np.arange(k)
+    colour = [look[name].colour for name in labels]
+    ax.barh(y, n, color="#e9ecf0", edgecolor=MUTED, linewidth=0.6, height=0.74)
+    ax.barh(y, n * purity, color=colour, height=0.74, edgecolor=INK, linewidth=0.6)
+    written = k <= 45
+    for i in range(k if written else 0):
+        ax.annotate(
+            f"{n[i]:,.0f}, {purity[i]:.0%}",
+            (n[i], y[i]),
+            xytext=(4, 0),
+            textcoords="offset points",
+            va="center",
+            fontsize=8,
+            color=INK,
+        )
+    dress(ax, title, "Cells", "Cluster", subtitle=subtitle, grid="x")
+    step = 1 + k // 60
+    ax.set_yticks(y[::step], [plain(c, 16) for c in table["cluster"]][::step])
+    ax.set_ylim(k - 0.4, -0.6)
+    ax.set_xlim(0, max(float(n.max()), 1.0) * (1.2 if written else 1.03))
+    ax.tick_params(axis="y", length=0)
+    handles: list[Any] = [
+        Patch(facecolor=style.colour, edgecolor=INK, linewidth=0.6, label=plain(name, 26))
+        for name, style in look.items()
+    ]
+    handles.append(Patch(facecolor="#e9ecf0", edgecolor=MUTED, linewidth=0.6, label="other labels"))
+    legend_beside(ax, handles, "Most frequent label")
+    return ax
 
 
 def resolution_curve(
@@ -29,11 +83,82 @@ def resolution_curve(
     matched: float | None = None,
     metrics: Sequence[str] = ("ari", "nmi", "homogeneity", "completeness"),
     title: str = "Agreement over the resolution",
+    subtitle: str | None = None,
     ax: Axes | None = None,
 ) -> Axes:
     """Agreement with the labels and the number of clusters over a grid of resolutions.
 
-    ``grid`` has ``resolution``, ``n_clusters`` and the metrics. ``given`` and ``matched`` are
-    marked by vertical lines. Higher agreement is better.
+    ``grid`` has ``resolution``, ``n_clusters`` and the metrics; the number of clusters stands
+    above the axis. ``given`` and ``matched`` are marked by vertical lines. Higher agreement is
+    better.
+
+    Raises
+    ------
+    DataError
+        If there is no grid or a column is missing.
     """
-    raise NotImplementedError
+    shown = [m for m in metrics if m in pd.DataFrame(grid).columns]
+    table = _table(grid, ("resolution", *(shown or metrics)), "agreement over the resolution")
+    table = table.sort_values("resolution", ignore_index=True)
+    ax = new_axes(7.6, 4.2) if ax is None else ax
+    resolution = table["resolution"].to_numpy(dtype=np.float64)
+    handles: list[Line2D] = []
+    for (name, style), metric in zip(styles(shown).items(), shown, strict=True):
+        handles += ax.plot(
+            resolution,
+            table[metric].to_numpy(dtype=np.float64),
+            color=style.colour,
+            linestyle=style.line,
+            marker=style.marker,
+            markersize=5,
+            linewidth=1.7,
+            label=AGREEMENT_NAMES.get(name, name),
+        )
+    marks: Any = ((given, "as given", "-"), (matched, "as many clusters as labels", "--"))
+    for at, words, line in marks:
+        if at is not None and np.isfinite(at):
+            ax.axvline(at, color=MUTED, linewidth=1.1, linestyle=line, zorder=1)
+            handles.append(
+                Line2D([], [], color=MUTED, linewidth=1.1, linestyle=line, label=f"{words}: {at:g}")
+            )
+    dress(ax, title, "Resolution", "Agreement with the labels", subtitle=subtitle)
+    ax.set_ylim(min(0.0, float(np.nanmin(table[shown].to_numpy(dtype=np.float64)))) - 0.02, 1.03)
+    if "n_clusters" in table:
+        _cluster_counts(ax, resolution, table["n_clusters"].tolist())
+    legend_beside(ax, handles)
+    return ax
+
+
+def _cluster_counts(ax: Axes, resolution: Any, counts: list[Any]) -> None:
+    """The number of clusters at each resolution, along the upper edge inside the Axes."""
+    ax.set_ylim(top=1.13)
+    ax.set_yticks(np.linspace(0, 1, 6))
+    last = -np.inf
+    apart = 0.035 * max(float(np.ptp(resolution)), 1e-9)
+    for at, count in zip(resolution, counts, strict=True):
+        if at - last < apart or pd.isna(count):
+            continue
+        last = at
+        ax.text(at, 1.1, f"{int(count)}", ha="center", va="center", fontsize=8, color=INK)
+    ax.annotate(
+        "clusters",
+        (1.01, 1.1),
+        xycoords=("axes fraction", "data"),
+        fontsize=8,
+        color=MUTED,
+        va="center",
+        annotation_clip=False,
+    )
+
+
+def _table(
+    given: pd.DataFrame | Sequence[Mapping[str, Any]], columns: Sequence[str], what: str
+) -> pd.DataFrame:
+    table = pd.DataFrame(given)
+    missing = [c for c in columns if c not in table.columns]
+    if missing or not len(table):
+        raise DataError(
+            f"no {what} to draw: {len(table)} rows with the columns "
+            f"{', '.join(map(str, table.columns)) or 'none'}, needed {', '.join(columns)}"
+        )
+    return table

@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.ticker import PercentFormatter
 from numpy.typing import ArrayLike
+
+from cellwright.errors import SettingsError
+from cellwright.report.canvas import dress, figure_of, new_axes, plain
+from cellwright.report.palette import INK, MUTED
+
+# White to the palette's blue, darkened: one hue, so that greyscale keeps the order.
+SHADES = LinearSegmentedColormap.from_list(
+    "cellwright_blue", ["#ffffff", "#9ecae8", "#0072B2", "#00314d"]
+)
+WRITTEN = 20  # more classes than this and the numbers no longer fit
 
 
 def confusion_matrix(
@@ -15,6 +28,7 @@ def confusion_matrix(
     *,
     columns: Sequence[str] | None = None,
     title: str = "Confusion matrix",
+    subtitle: str | None = None,
     row_axis: str = "True class",
     column_axis: str = "Predicted class",
     ax: Axes | None = None,
@@ -35,9 +49,62 @@ def confusion_matrix(
     SettingsError
         If the names do not fit the shape.
     """
-    raise NotImplementedError
+    counts = np.nan_to_num(np.asarray(counts_kk, dtype=np.float64))
+    columns = classes if columns is None else columns
+    if counts.shape != (len(classes), len(columns)):
+        raise SettingsError(
+            f"a confusion matrix of shape {counts.shape} does not fit {len(classes)} row names "
+            f"and {len(columns)} column names"
+        )
+    size = max(len(classes), len(columns))
+    edge = float(np.clip(0.42 * size, 2.2, 8.5))
+    ax = (
+        new_axes(edge + 2.6, edge * len(classes) / max(len(columns), 1) + 1.6) if ax is None else ax
+    )
+    total = counts.sum(axis=1, keepdims=True)
+    share = np.divide(counts, total, out=np.zeros_like(counts), where=total > 0)
+    # Always the image, not vectors: 100 × 100 classes stay small in SVG and PDF.
+    image = ax.imshow(share, cmap=SHADES, vmin=0, vmax=1, aspect="equal", interpolation="nearest")
+    if size <= WRITTEN:
+        small = 10 if size <= 6 else 8 if size <= 12 else 6.5
+        for (row, column), count in np.ndenumerate(counts):
+            ax.text(
+                column,
+                row,
+                f"{count:,.0f}" + (f"\n{share[row, column]:.0%}" if size <= 6 else ""),
+                ha="center",
+                va="center",
+                fontsize=small,
+                color="white" if share[row, column] > 0.5 else INK,
+            )
+    step = 1 + size // 60
+    dress(ax, title, column_axis, row_axis, subtitle=subtitle, grid=None)
+    letters = 9 if size <= 12 else 7.5 if size <= 30 else 6
+    flat = size <= 6 and max(len(str(c)) for c in columns) <= 60 // size
+    ax.set_xticks(
+        np.arange(len(columns))[::step],
+        [plain(c, 24) for c in columns][::step],
+        rotation=0 if flat else 90,
+        fontsize=letters,
+    )
+    ax.set_yticks(
+        np.arange(len(classes))[::step],
+        [f"{plain(c, 24)}" for c in classes][::step],
+        fontsize=letters,
+    )
+    ax.tick_params(length=0)
+    for side in ax.spines.values():
+        side.set_visible(True)
+        side.set_color(MUTED)
+    bar = figure_of(ax).colorbar(
+        image, ax=ax, fraction=0.05, pad=0.03, aspect=18, format=PercentFormatter(1.0, decimals=0)
+    )
+    bar.set_label("Share of the row", fontsize=8.5, color=INK)
+    bar.ax.tick_params(labelsize=8, colors=MUTED, labelcolor=INK)
+    bar.ax.set_frame_on(False)
+    return ax
 
 
-def confusion_of(entry: dict[str, Any], **how: Any) -> Axes:
+def confusion_of(entry: Mapping[str, Any], **how: Any) -> Axes:
     """``confusion_matrix`` of ``{"classes": [...], "counts": [[...]]}`` as ``metrics.json`` keeps it."""
-    raise NotImplementedError
+    return confusion_matrix(entry["counts"], [str(c) for c in entry["classes"]], **how)

@@ -4,9 +4,27 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator, PercentFormatter
 from numpy.typing import NDArray
+
+from cellwright.errors import DataError
+from cellwright.report.canvas import dress, legend_beside, new_axes, new_grid
+from cellwright.report.palette import COLOURS, INK, LINES, MUTED
+
+MODEL, OTHER, BEST = COLOURS[0], COLOURS[4], COLOURS[1]
+
+REFERENCE_NAMES = {
+    "uniform": "uniform over the bins in use",
+    "unigram": "each gene's bin frequencies",
+    "unigram_masked": "bin frequencies under the mask rule",
+    "unigram_depth": "the same, knowing the cell's depth",
+    "nearest_cells": "nearest training cells",
+}
+"""The references that need no network, in words."""
 
 
 def loss_curve(history: pd.DataFrame, *, title: str = "Loss", ax: Axes | None = None) -> Axes:
@@ -19,8 +37,22 @@ def loss_curve(history: pd.DataFrame, *, title: str = "Loss", ax: Axes | None = 
         be missing or NaN).
     ax
         Axes to draw into; None makes a new figure (``.figure`` of the result).
+
+    Raises
+    ------
+    DataError
+        If ``epoch`` or both losses are missing.
     """
-    raise NotImplementedError
+    ax = new_axes() if ax is None else ax
+    handles = [
+        *_line(ax, history, "train_loss", "training", OTHER, LINES[1], "s"),
+        *_line(ax, history, "val_loss", "validation", MODEL, "-", "o"),
+    ]
+    _needed(handles, history, ("train_loss", "val_loss"))
+    handles += _lowest(ax, history)
+    _finish(ax, title, "Loss (nats per masked gene)")
+    legend_beside(ax, handles)
+    return ax
 
 
 def perplexity_curve(
@@ -43,8 +75,38 @@ def perplexity_curve(
         Name of the best reference (``unigram_depth``); None takes the lowest at the last epoch.
     rule
         Bin and mask rule in words, printed under the title: a perplexity means nothing without it.
+
+    Raises
+    ------
+    DataError
+        If ``epoch`` or ``perplexity`` is missing.
     """
-    raise NotImplementedError
+    ax = new_axes(7.4, 4.2) if ax is None else ax
+    handles = _line(ax, history, "perplexity", "model, validation", MODEL, "-", "o")
+    _needed(handles, history, ("perplexity",))
+    references = _references(history)
+    if best is None and references:
+        best = min(references, key=lambda name: references[name])
+    top = _top(history["perplexity"].to_numpy(dtype=np.float64), references)
+    thin = iter([LINES[2], LINES[3], LINES[4], LINES[1], LINES[2]])
+    for name in sorted(references, key=lambda name: (name != best, references[name])):
+        words = REFERENCE_NAMES.get(name, name.replace("_", " "))
+        value = references[name]
+        if name == best:
+            how: dict[str, Any] = {"color": BEST, "linestyle": LINES[1], "linewidth": 2.2}
+            words = f"best without a network, {value:.2f}:\n{words}"
+        else:
+            how = {"color": MUTED, "linestyle": next(thin, "-"), "linewidth": 0.9}
+            words = f"{words}, {value:.2f}"
+        if value > top:
+            words += " (above the axis)"
+        else:
+            ax.plot(history["epoch"], history[f"ref_{name}"], **how)
+        handles.append(Line2D([], [], label=words, **how))
+    ax.set_ylim(top=top)
+    _finish(ax, title, "Perplexity (bins)", subtitle=rule)
+    legend_beside(ax, handles)
+    return ax
 
 
 def masked_accuracy_curve(
@@ -53,8 +115,24 @@ def masked_accuracy_curve(
     """Share of masked genes whose bin is named right over epochs, with the majority-per-gene line.
 
     ``history`` has ``epoch``, ``masked_accuracy`` and ``ref_majority_accuracy``. Higher is better.
+
+    Raises
+    ------
+    DataError
+        If ``epoch`` or ``masked_accuracy`` is missing.
     """
-    raise NotImplementedError
+    ax = new_axes() if ax is None else ax
+    handles = _line(ax, history, "masked_accuracy", "model, validation", MODEL, "-", "o")
+    _needed(handles, history, ("masked_accuracy",))
+    majority = _line(
+        ax, history, "ref_majority_accuracy", "each gene's commonest bin", BEST, LINES[1], None
+    )
+    for line in majority:
+        line.set_linewidth(2.2)
+    _finish(ax, title, "Share of masked genes")
+    ax.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=None))
+    legend_beside(ax, handles + majority)
+    return ax
 
 
 def zero_nonzero_curve(
@@ -63,12 +141,131 @@ def zero_nonzero_curve(
     """Masked accuracy of genes that were zero and of genes that were not, over epochs.
 
     ``history`` has ``epoch``, ``zero_accuracy`` and ``nonzero_accuracy``. Higher is better.
+
+    Raises
+    ------
+    DataError
+        If ``epoch`` or both accuracies are missing.
     """
-    raise NotImplementedError
+    ax = new_axes() if ax is None else ax
+    handles = [
+        *_line(ax, history, "zero_accuracy", "gene was zero", OTHER, LINES[1], "s"),
+        *_line(ax, history, "nonzero_accuracy", "gene was not zero", MODEL, "-", "o"),
+    ]
+    _needed(handles, history, ("zero_accuracy", "nonzero_accuracy"))
+    _finish(ax, title, "Share of masked genes")
+    ax.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=None))
+    legend_beside(ax, handles)
+    return ax
 
 
 def training_curves(
     history: pd.DataFrame, *, best: str | None = None, rule: str | None = None
 ) -> NDArray[Any]:
-    """The four pictures above in one figure, as an array of Axes of shape (2, 2)."""
-    raise NotImplementedError
+    """The four pictures above in one figure, as an array of Axes of shape (2, 2).
+
+    A picture whose columns are missing stays empty and says so.
+
+    Raises
+    ------
+    DataError
+        If ``history`` has no column ``epoch`` or no rows.
+    """
+    if "epoch" not in history or not len(history):
+        raise DataError(_lacking(history, ("epoch",)))
+    grid = new_grid(2, 2, 13.2, 7.2)
+    draw = (loss_curve, perplexity_curve, masked_accuracy_curve, zero_nonzero_curve)
+    for ax, function in zip(grid.flat, draw, strict=True):
+        how: Any = {"best": best, "rule": rule} if function is perplexity_curve else {}
+        try:
+            function(history, ax=ax, **how)
+        except DataError:
+            ax.set_axis_off()
+            ax.text(0.5, 0.5, "not recorded", ha="center", va="center", color=MUTED, fontsize=9.5)
+    return grid
+
+
+def _line(
+    ax: Axes,
+    history: pd.DataFrame,
+    column: str,
+    name: str,
+    colour: str,
+    line: Any,
+    marker: str | None,
+) -> list[Line2D]:
+    """The line of one column, or nothing where it holds no number."""
+    if column not in history or "epoch" not in history:
+        return []
+    values = pd.to_numeric(history[column], errors="coerce").to_numpy(dtype=np.float64)
+    if not np.isfinite(values).any():
+        return []
+    few = len(values) <= 40
+    return ax.plot(
+        history["epoch"],
+        values,
+        color=colour,
+        linestyle=line,
+        linewidth=1.8,
+        marker=marker if few else None,
+        markersize=3.6,
+        markevery=max(1, len(values) // 20),
+        label=name,
+    )
+
+
+def _lowest(ax: Axes, history: pd.DataFrame) -> list[Line2D]:
+    """A mark at the epoch of the lowest validation loss: the weights that are kept."""
+    if "val_loss" not in history or not np.isfinite(history["val_loss"]).any():
+        return []
+    epoch, loss = history[["epoch", "val_loss"]].iloc[int(history["val_loss"].argmin())]
+    return ax.plot(
+        [epoch],
+        [loss],
+        marker="*",
+        markersize=11,
+        color=INK,
+        linestyle="none",
+        label=f"lowest validation: epoch {epoch:.0f}",
+    )
+
+
+def _references(history: pd.DataFrame) -> dict[str, float]:
+    """Perplexity of each reference at its last recorded epoch."""
+    found = {}
+    for column in history.columns:
+        name = str(column).removeprefix("ref_")
+        if not str(column).startswith("ref_") or name.endswith("accuracy"):
+            continue
+        values = pd.to_numeric(history[column], errors="coerce").dropna()
+        if len(values):
+            found[name] = float(values.iloc[-1])
+    return found
+
+
+def _top(model: NDArray[np.float64], references: dict[str, float]) -> float:
+    """Upper end of the perplexity axis: a weak reference or a wild first epoch must not flatten the rest."""
+    model = model[np.isfinite(model)]
+    near = sorted(references.values())
+    if not near:
+        return float(model.max()) * 1.04
+    shown = max([v for v in near if v <= 1.4 * near[0]])
+    return max(shown, min(float(model.max()), 2 * shown)) * 1.04
+
+
+def _finish(ax: Axes, title: str, y: str, subtitle: str | None = None) -> None:
+    dress(ax, title, "Epoch", y, subtitle=subtitle)
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+
+
+def _needed(drawn: list[Line2D], history: pd.DataFrame, columns: tuple[str, ...]) -> None:
+    if not drawn:
+        raise DataError(_lacking(history, columns))
+
+
+def _lacking(history: pd.DataFrame, columns: tuple[str, ...]) -> str:
+    has = ", ".join(map(str, history.columns)) or "no columns"
+    return (
+        f"no curve to draw: a history with {len(history)} rows and the columns {has} "
+        f"holds no numbers under {' or '.join(columns)}"
+    )

@@ -4,6 +4,48 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
+
+# The first eight: Okabe & Ito 2008, the two that are hardest to read on white last. The others
+# were found one by one as the colour farthest from all before it (CIELAB, the least of normal
+# sight, protanopia and deuteranopia after Machado 2009), dull and dark extremes left out.
+COLOURS = (
+    "#0072B2",
+    "#D55E00",
+    "#009E73",
+    "#CC79A7",
+    "#E69F00",
+    "#56B4E9",
+    "#000000",
+    "#F0E442",
+    "#693C0F",
+    "#B4C378",
+    "#3C5AD2",
+    "#1E5A5A",
+    "#780F78",
+    "#C34B4B",
+    "#2DE1F0",
+    "#FFB4B4",
+    "#A5E15A",
+    "#4B96FF",
+    "#87003C",
+    "#785A87",
+)
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+SYMBOLS = ("circle", "square", "triangle-up", "diamond", "triangle-down", "cross", "x")
+"""The same markers as Plotly names them."""
+LINES: tuple[Any, ...] = (
+    "-",
+    (0, (5.0, 1.5)),
+    (0, (1.0, 1.2)),
+    (0, (6.0, 1.5, 1.0, 1.5)),
+    (0, (3.0, 1.0, 1.0, 1.0, 1.0, 1.0)),
+)
+
+INK = "#1a1a1a"
+MUTED = "#5c6370"
+RULE = "#d4d8de"
+NO_LABEL = "#b8bdc6"
 
 
 @dataclass(frozen=True)
@@ -12,14 +54,30 @@ class Style:
 
     colour: str
     marker: str
-    line: str | tuple[int, tuple[float, ...]]
+    symbol: str
+    line: Any
 
 
 def colours(k: int) -> list[str]:
-    """``k`` colours as ``#rrggbb``: Okabe-Ito for up to eight, a longer distinguishable list beyond."""
-    raise NotImplementedError
+    """``k`` colours as ``#rrggbb``: Okabe-Ito for up to eight, a longer distinguishable list beyond.
+
+    After twenty the list starts again; there the marker tells the categories apart.
+    """
+    return [COLOURS[i % len(COLOURS)] for i in range(k)]
 
 
 def styles(names: Sequence[str]) -> dict[str, Style]:
-    """A style per name, in the order given; the same names in the same order get the same styles."""
-    raise NotImplementedError
+    """A style per name, in the order given; the same names in the same order get the same styles.
+
+    The seven markers and twenty colours have no common factor: 140 categories differ in one or
+    the other.
+    """
+    return {
+        name: Style(
+            colour=COLOURS[i % len(COLOURS)],
+            marker=MARKERS[i % len(MARKERS)],
+            symbol=SYMBOLS[i % len(SYMBOLS)],
+            line=LINES[i % len(LINES)],
+        )
+        for i, name in enumerate(dict.fromkeys(names))
+    }
