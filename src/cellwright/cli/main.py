@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from cellwright import __version__
-from cellwright.cli import console
+from cellwright.cli import console, simulate, split
 from cellwright.errors import CellwrightError
 
 app = typer.Typer(
@@ -37,6 +37,10 @@ def _root(
     ] = False,
 ) -> None:
     """Build representation models of single cells and prove whether they are right."""
+
+
+app.command("simulate")(simulate.simulate)
+app.command("split")(split.split)
 
 
 def main() -> None:

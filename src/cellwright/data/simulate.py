@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -117,6 +117,7 @@ def simulate_to_file(
     settings: TissueSettings | None = None,
     *,
     block_cells: int = 8192,
+    progress: Callable[[int], None] | None = None,
     force: bool = False,
 ) -> pd.DataFrame:
     """Write the same cells as ``simulate`` to an h5ad, holding the counts of one block at a time.
@@ -129,7 +130,9 @@ def simulate_to_file(
         The tissue; its defaults are those of ``simulate``.
     block_cells
         Cells per write (rounded up to a multiple of 1,024); does not change the data. Memory
-        grows with ``block_cells * n_genes``, and by about 200 bytes per cell for ``obs``.
+        grows with ``block_cells * n_genes``, and by some hundred bytes per cell for ``obs``.
+    progress
+        Called with the number of cells drawn since the last call.
 
     Returns
     -------
@@ -150,6 +153,8 @@ def simulate_to_file(
         for drawn, counts in _blocks(tissue, n_cells):
             told.append(drawn)
             held.append(counts)
+            if progress is not None:
+                progress(counts.shape[0])
             if sum(block.shape[0] for block in held) >= block_cells:
                 _append(group, sparse.vstack(held, format="csr"))
                 held.clear()

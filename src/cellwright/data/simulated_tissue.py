@@ -176,7 +176,6 @@ def _types(chosen: list[Subclass], clusters: int) -> pd.DataFrame:
                     "subtype": f"cluster_{alias}",
                     "subclass": subclass.name,
                     "cell_class": subclass.cell_class,
-                    "description": f"{subclass.supercluster} (subcluster {i + 1})",
                     "share": subclass.share / clusters,
                 }
             )

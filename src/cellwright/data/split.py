@@ -111,11 +111,11 @@ def split(
         For a missing column (the nearest is named), one group only, one class only, names that
         are not unique.
     SettingsError
-        For shares outside [0, 1) or summing to 1 or more.
+        For shares outside [0, 1) or summing to 1 or more, or a label given as group.
     """
     _check_shares(val, test)
     obs = _obs_of(cells)
-    unit = _unit(obs, by)
+    unit = _unit(obs, by, label)
     notes = []
     if unit is None:
         notes.append(
@@ -209,12 +209,17 @@ def _obs_of(cells: AnnData | Path | str) -> pd.DataFrame:
     return obs
 
 
-def _unit(obs: pd.DataFrame, by: str | None) -> str | None:
+def _unit(obs: pd.DataFrame, by: str | None, label: str | None) -> str | None:
     if by is None or by in ("none", "random-cells"):
         return None
     if by == "auto":
-        return split_unit(obs)
+        return split_unit(obs[[column for column in obs.columns if column != label]])
     _require(obs, by)
+    if by == label:
+        raise SettingsError(
+            f"{by!r} was given as group and as label: whole groups would leave every class on one "
+            "side; split by the donor or library instead"
+        )
     if obs[by].nunique() < 2:
         values = ", ".join(repr(str(v)) for v in obs[by].dropna().unique()) or "nothing"
         raise DataError(

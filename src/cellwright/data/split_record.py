@@ -6,6 +6,7 @@ import gzip
 import hashlib
 import json
 import logging
+import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -183,6 +184,9 @@ class Split:
             raise RunError(
                 f"{path} is not a split: its schema is {facts.get('schema')!r}, expected {SCHEMA!r}"
             )
+        missing = [key for key in ("seed", "val", "test", "cells") if key not in facts]
+        if missing:
+            raise RunError(f"{path} is not a whole split: it lacks {', '.join(missing)}")
         loaded = cls(
             assignment=pd.Series([], index=pd.Index([], dtype=str), dtype=str, name="split"),
             by=facts.get("by"),
@@ -191,16 +195,17 @@ class Split:
             val=float(facts["val"]),
             test=float(facts["test"]),
             note=str(facts.get("note", "")),
-            counts={part: int(facts["cells"][part]) for part in PARTS},
+            counts={part: int(facts["cells"].get(part, 0)) for part in PARTS},
             hash=str(facts["hash"]),
         )
         beside = _cells_file(path)
         if not beside.is_file():
             return loaded
-        pairs = [
-            line.rsplit("\t", 1)
-            for line in gzip.decompress(beside.read_bytes()).decode().splitlines()
-        ]
+        try:
+            text = gzip.decompress(beside.read_bytes()).decode()
+        except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
+            raise RunError(f"{beside} cannot be read: {error}; split anew") from error
+        pairs = [line.rpartition("\t")[::2] for line in text.rstrip("\n").split("\n")]
         assignment = pd.Series(
             [part for _, part in pairs], index=[name for name, _ in pairs], name="split"
         )

@@ -79,8 +79,8 @@ def check_size(parts_n: NDArray[np.str_], obs: pd.DataFrame, by: str | None) -> 
                 Check(
                     "test-units",
                     "note",
-                    f"Test holds {units} groups of {by}; an interval over groups needs "
-                    f"{MIN_UNITS}, so they are listed one by one.",
+                    f"Groups of {by} in test: {units}; an interval over groups needs "
+                    f"{MIN_UNITS}, so scores are listed group by group.",
                 )
             )
     return checks

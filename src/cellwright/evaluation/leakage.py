@@ -203,8 +203,8 @@ def _check_unit(parts_n: NDArray[np.str_], groups: pd.Series, by: str) -> list[C
             Check(
                 "groups-in-train-and-val",
                 "warning",
-                f"{len(shared)} groups of {by} are in train and val ({some(shared)}): when to "
-                "stop is chosen on cells of known groups.",
+                f"Groups of {by} that are in train and val: {len(shared)} ({some(shared)}), so when "
+                "to stop is chosen on cells of known groups.",
                 "more groups would let val have its own",
             )
         )
