@@ -225,5 +225,5 @@ def _choose(
                     found += 1
             last[kind] = np.sort(rest[:found])[wanted - before - 1]
         for g in range(genes):
-            kind = np.int64(nonzero_ng[n, g])
-            out_ng[n, g] = wanted_n2[n, kind] > 0 and random_g[g] <= last[kind]
+            which = np.int64(nonzero_ng[n, g])
+            out_ng[n, g] = wanted_n2[n, which] > 0 and random_g[g] <= last[which]
