@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from cellwright.evaluation.annotation import Annotation
+from cellwright.evaluation.clustering import ClusterAgreement
 from cellwright.interfaces import Representation, Task, Tokenizer
 from cellwright.representations.hvg import HighlyVariableGenes
 from cellwright.representations.pca import PrincipalComponents
@@ -15,4 +17,7 @@ REPRESENTATIONS: dict[str, type[Representation]] = {
     Batch.name: Batch,
     DepthAndBatch.name: DepthAndBatch,
 }
-TASKS: dict[str, type[Task]] = {}
+TASKS: dict[str, type[Task]] = {
+    Annotation.name: Annotation,
+    ClusterAgreement.name: ClusterAgreement,
+}

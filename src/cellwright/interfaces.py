@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Protocol, Self, runtime_checkable
+from typing import Any, ClassVar, Literal, Protocol, Self, runtime_checkable
 
 import numpy as np
 import pandas as pd
@@ -189,8 +189,8 @@ class Task(Protocol):
     answers on the same units, because a paired difference needs both.
     """
 
-    name: str
-    needs: Literal["cells", "genes", "candidates", "finetune"]
+    name: ClassVar[str]
+    needs: ClassVar[Literal["cells", "genes", "candidates", "finetune"]]
 
     def predict(self, view: CellView) -> list[Predictions]: ...
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import ClassVar, Literal, cast
+from typing import ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,12 +17,12 @@ from cellwright.evaluation.class_scores import measure_classes
 from cellwright.evaluation.comparison import Judgement, Measure, judge, score
 from cellwright.evaluation.folds import Design, given_split, grouped_folds, random_holdout
 from cellwright.evaluation.probe import Probe, Standardized
+from cellwright.evaluation.seen import worst_seen
 from cellwright.evaluation.shuffling import ShuffleControl, VectorsOf, shuffle_control
 from cellwright.evaluation.vectors import checked_vectors
-from cellwright.interfaces import CellView, Check, Predictions, Score, Seen
+from cellwright.interfaces import CellView, Check, Predictions, Score
 
 DESIGNS = ("grouped", "random", "given")
-SEEN_ORDER = {"clean": 0, "seen-unlabelled": 1, "unknown": 2, "seen-labelled": 3}
 
 
 @dataclass(frozen=True)
@@ -233,7 +233,9 @@ class Annotation:
             unit_m=np.asarray(units_n)[rows].astype(np.str_),
             unit=design.unit,
             fold_m=np.concatenate(fold_of)[order],
-            seen=self._seen(view, design, rows),
+            seen=worst_seen(
+                view.seen_n[rows], name=view.name, where=f"that the {design.name} design holds out"
+            ),
             baseline=view.baseline,
             fitted=tuple(probes),
         )
@@ -256,16 +258,6 @@ class Annotation:
             return checked_vectors(x, name=view.name, n_cells=len(self.cell_names_n), rows=used)
 
         return vectors_of
-
-    def _seen(self, view: CellView, design: Design, rows: NDArray[np.int64]) -> Seen:
-        worst = max((str(s) for s in view.seen_n[rows]), key=SEEN_ORDER.__getitem__)
-        if worst == "seen-labelled":
-            known = int((view.seen_n[rows] == worst).sum())
-            raise DataError(
-                f"{view.name} was trained on the labels of {known} of the {len(rows)} cells that the "
-                f"{design.name} design holds out, so its score would mean nothing; hold out others"
-            )
-        return cast(Seen, worst)
 
     def _measure(self) -> Measure:
         return partial(measure_classes, positive=self.positive)

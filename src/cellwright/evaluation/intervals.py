@@ -123,7 +123,8 @@ def interval(
         How many independent yes-or-no cells the score is worth when all cells are independent:
         n for an accuracy, the smaller class for an AUC.
     zero_is_edge
-        False for scores that may fall below 0 (adjusted Rand index).
+        False for scores whose 0 is not the end of what can be told apart (adjusted Rand index,
+        mutual information): below 0.5 they are bootstrapped however few the units.
     """
     draws_b = draws_b[np.isfinite(draws_b)]
     units = units_worth(sizes_u)
@@ -136,11 +137,10 @@ def interval(
     worth = trials if frozen or spread <= 0 else spread / variance
     rarer = min(value, 1 - value) if zero_is_edge else 1 - value
     near_edge = frozen or min(worth, trials) * rarer < RARE
-    if not near_edge and units >= FEW_UNITS:
+    # Wilson's interval is lopsided towards 0 as if 0 were the end of the scale.
+    open_below = not zero_is_edge and value < 0.5 and len(draws_b) > 1
+    if open_below or (not near_edge and units >= FEW_UNITS):
         return Interval(*percentile(draws_b, units), method="bootstrap")
-    if value < 0:
-        low, high = percentile(draws_b, units) if len(draws_b) else (value, value)
-        return Interval(low, high, method="bootstrap")
     if near_edge:
         # Cells per unit as a cell sees it: large units weigh more.
         together = float((sizes_u**2).sum() / sizes_u.sum())

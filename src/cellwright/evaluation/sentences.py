@@ -83,7 +83,7 @@ def verdicts(
         if score.chance is not None and score.low <= score.chance:
             lines.append(
                 f"{rep} ({_word(score)} {score_phrase(score)}) is not above chance "
-                f"({score.chance:.2f}){_where(score)}."
+                f"({_digits(score.chance, 2)}){_where(score)}."
             )
     return lines
 
@@ -93,9 +93,9 @@ def score_phrase(score: Score) -> str:
 
     More digits where two would round a value below 1 up to 1.
     """
-    near = 0.995 <= max(score.value, score.low) < 1
-    digits = 3 if near else 2
-    return f"{score.value:.{digits}f} [{score.low:.{digits}f}, {min(score.high, 1.0):.{digits}f}]"
+    digits = 3 if 0.995 <= max(score.value, score.low) < 1 else 2
+    value, low, high = (_digits(x, digits) for x in (score.value, score.low, score.high))
+    return f"{value} [{low}, {high}]"
 
 
 def _against_best(score: Score, rival: Score, d: Paired, shortcuts: Mapping[str, str]) -> str:
@@ -122,9 +122,13 @@ def _against_shortcut(score: Score, rival: Score, d: Paired, shortcuts: Mapping[
 def _gap(d: Paired) -> str:
     # A third digit where two would print a limit that decides the verdict as 0.00.
     small = any(0 < abs(x) < 0.005 for x in (d.value, d.low, d.high))
-    shown = [f"{x:.{3 if small else 2}f}" for x in (d.value, d.low, d.high)]
-    value, low, high = (x.lstrip("-") if float(x) == 0 else x for x in shown)
+    value, low, high = (_digits(x, 3 if small else 2) for x in (d.value, d.low, d.high))
     return f"{value} [{low}, {high}]"
+
+
+def _digits(x: float, digits: int) -> str:
+    text = f"{x:.{digits}f}"
+    return text.lstrip("-") if float(text) == 0 else text
 
 
 def _word(score: Score) -> str:
