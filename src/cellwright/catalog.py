@@ -8,8 +8,13 @@ from cellwright.interfaces import Representation, Task, Tokenizer
 from cellwright.representations.hvg import HighlyVariableGenes
 from cellwright.representations.pca import PrincipalComponents
 from cellwright.representations.technical import Batch, Depth, DepthAndBatch
+from cellwright.tokens.binned import BinnedTokenizer
+from cellwright.tokens.cell_binned import CellBinnedTokenizer
 
-TOKENIZERS: dict[str, type[Tokenizer]] = {}
+TOKENIZERS: dict[str, type[Tokenizer]] = {
+    BinnedTokenizer.name: BinnedTokenizer,
+    CellBinnedTokenizer.name: CellBinnedTokenizer,
+}
 REPRESENTATIONS: dict[str, type[Representation]] = {
     HighlyVariableGenes.name: HighlyVariableGenes,
     PrincipalComponents.name: PrincipalComponents,
