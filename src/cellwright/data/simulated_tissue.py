@@ -188,9 +188,9 @@ def _types(chosen: list[Subclass], clusters: int) -> pd.DataFrame:
     angle = 2 * np.pi * within / max(len(chosen), 1)
     spread = 0.8 * types.groupby("subclass").cumcount()
     types["x"] = (
-        np.where(types["cell_class"] == "excitatory", -8.0, 8.0) + 5 * np.cos(angle) + spread
+        np.where(types["cell_class"] == "excitatory", -12.0, 12.0) + 8 * np.cos(angle) + spread
     )
-    types["y"] = 5 * np.sin(angle) + spread
+    types["y"] = 8 * np.sin(angle) + spread
     return types
 
 
@@ -256,7 +256,7 @@ def _type_effects(
     base_g[is_marker] = rng.normal(-1.8, 0.3, is_marker.sum())
     named = (genes["program"] != "").to_numpy() & ~is_marker
     base_g[named] = rng.normal(0.6, 0.7, named.sum())
-    rise_g = rng.normal(3.3, 0.3, n_genes)
+    rise_g = rng.normal(4.0, 0.3, n_genes)
 
     def scattered(share: float, spread: float) -> NDArray[np.float64]:
         return rng.normal(0.0, spread, n_genes) * (rng.random(n_genes) < share) * ~is_marker
