@@ -167,12 +167,29 @@ def masking_probability(rule: MaskRule, nonzero_ng: NDArray[np.bool_]) -> NDArra
     (n, g) float64, 0 to 1; every row sums to ``rule.n_masked(g)``.
     """
     nonzero = np.asarray(nonzero_ng, dtype=np.bool_)
-    genes = nonzero.shape[1]
     present_n = np.count_nonzero(nonzero, axis=1).astype(np.int64)
-    of_nonzero, of_zero = rule.n_masked_of_kinds(present_n, genes)
-    if_nonzero_n = of_nonzero / np.maximum(present_n, 1)
-    if_zero_n = of_zero / np.maximum(genes - present_n, 1)
+    if_nonzero_n, if_zero_n = masking_probability_of_kinds(rule, present_n, nonzero.shape[1])
     return np.where(nonzero, if_nonzero_n[:, None], if_zero_n[:, None])
+
+
+def masking_probability_of_kinds(
+    rule: MaskRule, nonzero_n: NDArray[np.int64], genes: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The probability that a nonzero and that a zero gene of each cell is masked.
+
+    Parameters
+    ----------
+    nonzero_n
+        (n,) nonzero genes of each cell.
+    genes
+        Genes of each cell.
+
+    Returns
+    -------
+    Two (n,) arrays, 0 to 1; 0 where a cell has no gene of the kind.
+    """
+    of_nonzero, of_zero = rule.n_masked_of_kinds(nonzero_n, genes)
+    return of_nonzero / np.maximum(nonzero_n, 1), of_zero / np.maximum(genes - nonzero_n, 1)
 
 
 def _mixed(x: NDArray[np.uint64]) -> NDArray[np.uint64]:
