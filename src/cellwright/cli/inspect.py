@@ -39,10 +39,9 @@ def inspect(
     verbose: console.Verbose = 0,
     quiet: console.Quiet = False,
 ) -> None:
-    """Look at an .h5ad without loading its matrix: what is in it, and what will go wrong with it.
+    """Look at an .h5ad without loading its matrix: its scale, columns, genes and problems.
 
-    Says whether the values are raw counts, log-normalized or scaled, and why; lists columns,
-    genes, duplicated names and problems; recommends the column to split by.
+    Also recommends the column to split by. Needs seconds, whatever the size of the file.
 
     Example: cellwright inspect neurons.h5ad --column subtype --by library_label
     """

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from cellwright.config import nearest
 from cellwright.data.tables import Table
@@ -130,6 +131,12 @@ def is_measurement(summary: ColumnSummary) -> bool:
     return summary.quantiles is not None and summary.n_categories > _LABEL_VALUES
 
 
+def lists_well(summary: ColumnSummary) -> bool:
+    """False for a measurement, and for a column with another value in every cell."""
+    every = summary.n_categories == summary.n - summary.n_missing > _MOST_FREQUENT
+    return not (every or is_measurement(summary))
+
+
 def as_labels(values: pd.Series) -> pd.Series:
     """Values as text, missing ones as None; 3.0 becomes "3"."""
     if isinstance(values.dtype, pd.CategoricalDtype):
@@ -178,13 +185,14 @@ def _cross(labels: pd.Series, rows: list[str], across: pd.Series, by: str) -> Cr
 
 
 def _quantiles(values: pd.Series) -> dict[str, float] | None:
-    numbers = pd.to_numeric(values, errors="coerce").dropna().to_numpy(dtype=float)
+    return quantiles(pd.to_numeric(values, errors="coerce").dropna().to_numpy(dtype=float))
+
+
+def quantiles(numbers: NDArray[Any]) -> dict[str, float] | None:
+    """Lowest, 5 %, 25 %, median, 75 %, 95 % and highest finite value, and the mean of them."""
     numbers = numbers[np.isfinite(numbers)]
-    return quantiles(numbers) if numbers.size else None
-
-
-def quantiles(numbers: Any) -> dict[str, float]:
-    """Lowest, 5 %, 25 %, median, 75 %, 95 % and highest value, and the mean."""
+    if numbers.size == 0:
+        return None
     names = ("min", "q05", "q25", "median", "q75", "q95", "max")
     found = np.quantile(numbers, [0, 0.05, 0.25, 0.5, 0.75, 0.95, 1])
     return dict(zip(names, found.tolist(), strict=True)) | {"mean": float(np.mean(numbers))}

@@ -257,7 +257,7 @@ def _unit(obs: Table) -> tuple[str | None, dict[str, int] | None]:
 
 
 def _quantiles(per_cell: Any) -> dict[str, float] | None:
-    return None if per_cell is None or per_cell.size == 0 else quantiles(per_cell)
+    return None if per_cell is None else quantiles(per_cell)
 
 
 def _columns(table: Table) -> list[dict[str, Any]]:

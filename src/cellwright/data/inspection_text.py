@@ -6,7 +6,13 @@ import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cellwright.data.columns import ColumnSummary, CrossTable, is_measurement, quantiles
+from cellwright.data.columns import (
+    ColumnSummary,
+    CrossTable,
+    is_measurement,
+    lists_well,
+    quantiles,
+)
 from cellwright.data.tables import Table
 
 if TYPE_CHECKING:
@@ -108,7 +114,7 @@ def _genes(found: Inspection) -> str:
 
 def _split(found: Inspection) -> str:
     if found.split_by is None or found.split_groups is None:
-        return "no column names donors, libraries or batches: cells of one lie on both sides"
+        return "single cells: no column names donors, libraries or batches to keep together"
     g = found.split_groups
     return f"{found.split_by}: {g['n']} groups of {g['smallest']:,} to {g['largest']:,} cells"
 
@@ -126,8 +132,15 @@ def _per_cell(found: Inspection) -> list[str]:
             lines += [f"  {title:<16}  not known without reading everything (stored by gene)"]
             continue
         q = quantiles(per_cell)
-        sampled = "" if per_cell.size == found.obs.n else f"  ({per_cell.size:,} cells)"
-        lines += [f"  {title:<16}" + "".join(f"{_number(q[n]):>11}" for n in names) + sampled]
+        if q is not None:
+            lines += [f"  {title:<16}" + "".join(f"{_number(q[n]):>11}" for n in names)]
+    if facts.sums is not None and not facts.whole:
+        read = (
+            "counts"
+            if facts.nonzeros is not None and facts.nonzeros.size > facts.cells_read
+            else "both"
+        )
+        lines += [f"  ({read}: of {facts.cells_read:,} cells spread over the file)"]
     return [*lines, ""]
 
 
@@ -151,21 +164,28 @@ def _column(column: ColumnSummary) -> list[str]:
     lines = [
         f"column {column.name}: {column.kind}, {column.n_categories:,} different values{gaps}{unused}"
     ]
-    if is_measurement(column) and column.quantiles:
+    if column.quantiles and is_measurement(column):
         q = column.quantiles
         lines += _row("range", f"{q['min']:.6g} to {q['max']:.6g}, median {q['median']:.6g}")
-    shown = column.wanted if column.wanted is not None else column.most_frequent
-    width = min(60, max((len(value) for value, _ in shown), default=0))
-    for value, n in shown:
-        lines.append(f"  {value:<{width}}  {n:>9,}  {100 * n / column.n:5.1f} %")
-    hidden = column.n_categories - len(shown)
-    if hidden > 0:
-        rest = column.n - column.n_missing - sum(n for _, n in shown)
-        lines.append(
-            f"  {f'{hidden:,} others':<{width}}  {rest:>9,}  {100 * rest / column.n:5.1f} %"
-        )
+    if column.wanted is not None or lists_well(column):
+        lines += _frequencies(column)
     lines += _row("examples", ", ".join(column.examples))
     return lines + (["", *_cross(column.name, column.cross)] if column.cross else [])
+
+
+def _frequencies(column: ColumnSummary) -> list[str]:
+    shown = column.wanted if column.wanted is not None else column.most_frequent
+    hidden = column.n_categories - len(shown)
+    rest = column.n - column.n_missing - sum(n for _, n in shown)
+    shown = [*shown, (f"{hidden:,} {'other' if hidden == 1 else 'others'}", rest)][
+        : len(shown) + (hidden > 0)
+    ]
+    width = min(60, max((len(value) for value, _ in shown), default=0))
+    return [f"  {value:<{width}}  {n:>9,}  {_share(n / column.n)}" for value, n in shown]
+
+
+def _share(share: float) -> str:
+    return " <0.1 %" if 0 < share < 0.001 else f"{100 * share:5.1f} %"
 
 
 def _cross(name: str, cross: CrossTable) -> list[str]:

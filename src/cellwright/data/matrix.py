@@ -52,7 +52,8 @@ def matrix_of(cells: AnnData, name: str) -> Any:
         If there is none, or ``raw`` does not hold all genes of ``var``.
     """
     if name == "X":
-        if cells.X is None:
+        # Asking backed cells for an X that their file lacks is a KeyError.
+        if (cells.isbacked and "X" not in cells.file) or cells.X is None:
             layers = ", ".join(cells.layers) or "none"
             raise DataError(f"there is no X; name the counts with --layer (layers: {layers})")
         return cells.X

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -61,9 +62,11 @@ def translated(path: Path | str) -> Iterator[None]:
     except (OSError, RuntimeError) as error:
         text = " ".join(str(error).split())
         if "truncated" in text or "addr overflow" in text or "end of file" in text.lower():
+            expected = re.search(r"stored_eof = (\d+)", text)
+            of = f"of {int(expected[1]):,}" if expected else "and more are expected"
             raise DataError(
-                f"{path} is truncated: {_size(path)} are there and more are expected ({text}); "
-                "copy or download it again"
+                f"{path} is truncated: {Path(path).stat().st_size:,} bytes {of} are there; copy or "
+                "download it again"
             ) from error
         raise DataError(f"{path} cannot be read: {text}; copy or write it again") from error
     except Exception as error:  # anndata's own exception for unknown contents is private
@@ -122,7 +125,3 @@ def _neighbour(path: Path) -> str:
         return ""
     close = nearest(path.name, [p.name for p in path.parent.glob("*.h5ad")])
     return f"; did you mean {path.with_name(close)}?" if close else ""
-
-
-def _size(path: Path | str) -> str:
-    return f"{Path(path).stat().st_size:,} bytes"

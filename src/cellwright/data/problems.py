@@ -38,8 +38,8 @@ def _of_the_matrix(judged: MatrixFacts | None, counts_in: str | None) -> list[st
         found.append(f"No counts anywhere: {verdict.evidence}.")
     elif counts_in is None:
         found.append(
-            f"No raw counts were found; {judged.name} is {verdict.kind}: training needs the counts, "
-            "in X or in a layer."
+            f"No raw counts were found ({judged.name}: {verdict.kind}); training needs them, in X or "
+            "in a layer."
         )
     elif counts_in == "raw/X":
         found.append("The counts stand in raw/X: add --layer raw where counts are needed.")
@@ -55,7 +55,9 @@ def _of_the_matrix(judged: MatrixFacts | None, counts_in: str | None) -> list[st
         empty, of = int((judged.nonzeros == 0).sum()), judged.nonzeros.size
         if empty:
             read = "" if of == judged.shape[0] else f" of the {of:,} looked at"
-            found.append(f"{_many(empty, 'cell')}{read} without a single count; leave them out.")
+            found.append(
+                f"{_many(empty, 'cell')}{read} without a single count; they tell nothing and can be left out."
+            )
     if judged.n_explicit_zeros:
         found.append(
             f"{judged.name} stores {judged.n_explicit_zeros:,} zeros (among the values read) as if "
@@ -85,7 +87,9 @@ def _of_the_names(names: pd.Index, what: str, table: str) -> list[str]:
     found = []
     if n:
         remedy = f"make them unique with AnnData.{table}_names_make_unique()"
-        found.append(f"{_many(n, what + ' name')} repeated (first {example!r}); {remedy}.")
+        found.append(
+            f"{_many(n, what + ' name')} repeat an earlier one (first {example!r}); {remedy}."
+        )
     if len(names) > 1 and np.array_equal(names.astype(str), np.arange(len(names)).astype(str)):
         found.append(
             f"The {what}s are only numbered ({names[0]}, {names[1]}, …): they cannot be recognized "
@@ -110,7 +114,9 @@ def _of_the_genes(genes: GeneNames, var_names: pd.Index) -> list[str]:
     n = n_duplicates(pd.Index(genes.gene_id))[0] - n_duplicates(var_names)[0]
     if n > 0:
         column = "" if genes.id_from == "index" else f' in var["{genes.id_from}"]'
-        found.append(f"{_many(n, 'more gene id')} repeated{column} once versions are left out.")
+        found.append(
+            f"{_many(n, 'more gene id')}{column} repeat an earlier one once versions are left out."
+        )
     return found
 
 

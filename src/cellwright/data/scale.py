@@ -74,23 +74,33 @@ def verdict(values_ng: Any, *, looked_at: str | None = None) -> Verdict:
         np.atleast_2d(values_ng) if isinstance(values_ng, np.ndarray) else values_ng
     )
     where = looked_at or "the matrix"
-    n, n_nan, n_inf, n_negative, n_fractional, smallest, largest = _tally(matrix.data)
-    dtype = str(matrix.dtype)
+    tally = _tally(matrix.data)
+    n, n_fractional, largest = tally.n_values, tally.n_fractional, tally.largest
 
     def found(kind: Scale, evidence: str) -> Verdict:
         return Verdict(
-            kind, evidence, n, n_nan, n_inf, n_negative, n_fractional,
-            smallest if n else None, largest if n else None, dtype,
-        )  # fmt: skip
+            kind,
+            evidence,
+            n_values=n,
+            n_nan=tally.n_nan,
+            n_inf=tally.n_inf,
+            n_negative=tally.n_negative,
+            n_fractional=n_fractional,
+            smallest=tally.smallest if math.isfinite(tally.smallest) else None,
+            largest=largest if math.isfinite(largest) else None,
+            dtype=str(matrix.dtype),
+        )
 
     if n == 0:
         return found("unknown", f"there is no value other than zero in {where}")
-    if n_nan or n_inf:
-        parts = [f"{k:,} {name}" for k, name in ((n_nan, "NaN"), (n_inf, "infinite")) if k]
+    if tally.n_nan or tally.n_inf:
+        parts = [
+            f"{k:,} {name}" for k, name in ((tally.n_nan, "NaN"), (tally.n_inf, "infinite")) if k
+        ]
         return found("unknown", f"{' and '.join(parts)} of {n:,} nonzero values in {where}")
-    span = f"from {_plain(smallest)} to {_plain(largest)}"
-    if n_negative:
-        share = _percent(n_negative / n)
+    span = f"from {_plain(tally.smallest)} to {_plain(largest)}"
+    if tally.n_negative:
+        share = _percent(tally.n_negative / n)
         if n_fractional:
             return found(
                 "scaled", f"{share} of the {n:,} nonzero values in {where} are negative, {span}"
@@ -99,38 +109,57 @@ def verdict(values_ng: Any, *, looked_at: str | None = None) -> Verdict:
     if n_fractional == 0:
         kind: Scale = "float-counts" if matrix.dtype.kind == "f" else "counts"
         return found(
-            kind, f"all {n:,} nonzero values in {where} are whole numbers {span}, stored as {dtype}"
+            kind,
+            f"all {n:,} nonzero values in {where} are whole numbers {span}, stored as {matrix.dtype}",
         )
-    fractions = f"{_percent(n_fractional / n)} of the {n:,} nonzero values in {where} are fractions"
+    fractions = (
+        f"{_percent(n_fractional / n)} of the {n:,} nonzero values in {where} are fractions "
+        f"(e.g. {_plain(tally.fraction)})"
+    )
     proof, logged = _undo_logarithm(_some_rows(matrix), largest)
     if proof:
         return found("lognorm" if logged else "unknown", f"{fractions}, {span}, and {proof}")
     if n_fractional >= n / 2 and largest <= _LARGEST_LOG:
-        return found("lognorm", f"{fractions} and all lie within 0 and {_plain(largest)}")
+        return found("lognorm", f"{fractions} and all lie between 0 and {_plain(largest)}")
     return found("unknown", f"{fractions}, {span}: estimated or corrected counts, or another unit")
 
 
-def _tally(data: NDArray[Any]) -> tuple[int, int, int, int, int, float, float]:
-    """Nonzero, NaN, infinite, negative and fractional values, lowest and highest finite one."""
-    n = n_nan = n_inf = n_negative = n_fractional = 0
-    smallest, largest = math.inf, -math.inf
+@dataclass
+class _Tally:
+    """Kinds of values among the nonzero ones; range of the finite ones; the first fraction."""
+
+    n_values: int = 0
+    n_nan: int = 0
+    n_inf: int = 0
+    n_negative: int = 0
+    n_fractional: int = 0
+    smallest: float = math.inf
+    largest: float = -math.inf
+    fraction: float = math.nan
+
+
+def _tally(data: NDArray[Any]) -> _Tally:
+    tally = _Tally()
     for at in range(0, data.size, _BLOCK_VALUES):
         values = data[at : at + _BLOCK_VALUES]
         values = values[values != 0]
-        n += values.size
+        tally.n_values += values.size
         if values.dtype.kind == "f":
             finite = np.isfinite(values)
             if not finite.all():
-                nan = int(np.isnan(values).sum())
-                n_nan += nan
-                n_inf += int((~finite).sum()) - nan
+                n_nan = int(np.isnan(values).sum())
+                tally.n_nan += n_nan
+                tally.n_inf += int((~finite).sum()) - n_nan
                 values = values[finite]
-            n_fractional += int((values != np.rint(values)).sum())
+            fractional = values != np.rint(values)
+            if tally.n_fractional == 0 and fractional.any():
+                tally.fraction = float(values[fractional.argmax()])
+            tally.n_fractional += int(fractional.sum())
         if values.size:
-            n_negative += int((values < 0).sum())
-            smallest = min(smallest, float(values.min()))
-            largest = max(largest, float(values.max()))
-    return n, n_nan, n_inf, n_negative, n_fractional, smallest, largest
+            tally.n_negative += int((values < 0).sum())
+            tally.smallest = min(tally.smallest, float(values.min()))
+            tally.largest = max(tally.largest, float(values.max()))
+    return tally
 
 
 def _some_rows(matrix: Any) -> list[NDArray[np.float64]]:
@@ -144,7 +173,7 @@ def _some_rows(matrix: Any) -> list[NDArray[np.float64]]:
 def _undo_logarithm(rows: list[NDArray[np.float64]], largest: float) -> tuple[str, bool]:
     """Proof that the values are normalized, and whether a logarithm was taken; "" without proof."""
     # Untouched first: tiny proportions look almost the same after exp(x) − 1.
-    if proof := _structure(rows, "the values", whole=False):
+    if proof := _structure(rows, "values", whole=False):
         return f"{proof}: normalized without a logarithm", False
     if largest <= _LARGEST_LOG * 2:
         for name, (undo, formula) in _LOGS.items():
@@ -154,23 +183,28 @@ def _undo_logarithm(rows: list[NDArray[np.float64]], largest: float) -> tuple[st
 
 
 def _structure(rows: list[NDArray[np.float64]], formula: str, *, whole: bool) -> str:
-    if whole and all(np.allclose(row, np.rint(row), rtol=1e-4, atol=1e-3) for row in rows):
-        return f"{formula} is whole everywhere: the log of counts that were not normalized"
+    """A sentence that proves counts behind values, or ""; ``whole`` if they may be counts."""
+    # Beyond 1,000 the rounding of float32 logarithms blurs whole numbers.
+    clear = np.concatenate([row[row < 1000] for row in rows])
+    if whole and clear.size and np.abs(clear - np.rint(clear)).max() < 0.01:
+        return f"all {formula} are whole: the log of counts that were not normalized"
     sums = np.array([row.sum() for row in rows])
     middle = float(np.median(sums))
     if len(rows) >= 3 and np.abs(sums / middle - 1).max() < 1e-3:
-        return f"{formula} adds up to {_plain(float(f'{middle:.4g}'))} in every cell"
+        return f"the {formula} of every cell add up to {_plain(float(f'{middle:.4g}'))}"
     multiples = judged = 0
     for row in rows:
-        ratio = row / row.min()
+        least = row.min()
+        ratio = row / least
         ratio = ratio[(ratio > 1.5) & (ratio < 100)]
-        if ratio.size:
+        # A whole smallest value says nothing: most multiples of 1 are whole anyway.
+        if ratio.size and abs(least - np.rint(least)) > 1e-3:
             judged += 1
             multiples += int((np.abs(ratio - np.rint(ratio)) < 0.01).mean() > 0.98)
     # A cell whose smallest count in these genes is above 1 fails, so most is enough; fractions
     # spread at random pass 2 times in 100.
-    if judged >= 3 and multiples > 0.6 * judged:
-        return f"{formula} comes in whole multiples of each cell's smallest value"
+    if judged >= max(3, len(rows) // 4) and multiples > 0.6 * judged:
+        return f"the {formula} of each cell are whole multiples of its smallest"
     return ""
 
 

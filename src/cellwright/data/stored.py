@@ -35,6 +35,11 @@ class StoredMatrix:
     shape: tuple[int, int]
 
     @property
+    def where(self) -> str:
+        """File and place, for messages."""
+        return f"{self.node.file.filename}: {self.name}"
+
+    @property
     def dtype(self) -> np.dtype[Any]:
         return self.node.dtype if self.format == "dense" else self.node["data"].dtype
 
@@ -58,12 +63,12 @@ class StoredMatrix:
         expected = self.shape[0 if self.format == "csr" else 1] + 1
         if indptr.size != expected:
             raise DataError(
-                f"{self.name} is damaged: its indptr has {indptr.size} entries, but the shape "
+                f"{self.where} is damaged: its indptr has {indptr.size} entries, but the shape "
                 f"{self.shape[0]} × {self.shape[1]} needs {expected}; write the file again"
             )
         if indptr[0] != 0 or indptr[-1] != self.n_stored or (np.diff(indptr) < 0).any():
             raise DataError(
-                f"{self.name} is damaged: its indptr runs from {indptr[0]} to {indptr[-1]} and "
+                f"{self.where} is damaged: its indptr runs from {indptr[0]} to {indptr[-1]} and "
                 f"must rise from 0 to the {self.n_stored} stored values; write the file again"
             )
         return indptr
@@ -123,7 +128,7 @@ class StoredMatrix:
             wrong = indices[(indices < 0) | (indices >= size)][0]
             unit = "genes" if self.format == "csr" else "cells"
             raise DataError(
-                f"{self.name} is damaged: it holds the index {wrong}, but there are {size} {unit}; "
+                f"{self.where} is damaged: it holds the index {wrong}, but there are {size} {unit}; "
                 "write the file again"
             )
 

@@ -41,13 +41,7 @@ class Table:
             If there is none of this name; the nearest is named.
         """
         if name in self.kinds:
-            values = self.read(name)
-            if len(values) != self.n:
-                raise DataError(
-                    f"{self.name}[{name!r}] is damaged: it has {len(values)} entries for {self.n} "
-                    "rows; write the file again"
-                )
-            return values
+            return self.read(name)
         close = nearest(name, self.kinds)
         there = ", ".join(self.kinds) or "none"
         hint = f"did you mean {close!r}? There are" if close else "there are"
@@ -82,21 +76,42 @@ def open_table(node: Any, name: str) -> Table:
         if not isinstance(frame, pd.DataFrame):
             raise DataError(f"{name} is not a table; write the file again with AnnData.write_h5ad")
         return table_of_frame(frame, name)
-    index_name = str(node.attrs["_index"])
-    if index_name not in node:
-        raise DataError(f"{name} is damaged: its index {index_name!r} is missing")
-    order = [str(c) for c in node.attrs.get("column-order", [])]
-    columns = [c for c in order if c in node] or [c for c in node if c != index_name]
+    index_name, n, columns = _check(node, name)
     kinds = {c: _kind_of_node(node[c]) for c in columns}
     categories = {c: len(node[c]["categories"]) for c, k in kinds.items() if k == "categorical"}
     return Table(
         name,
-        int(node[index_name].shape[0]),
+        n,
         kinds,
         categories,
         lambda: pd.Index(_text(read_elem(node[index_name]))),
         lambda c: pd.Series(read_elem(node[c])),
     )
+
+
+def _check(node: Any, name: str) -> tuple[str, int, list[str]]:
+    """Name of the index, number of rows and names of the columns, all there and of one length."""
+    index_name = str(node.attrs["_index"])
+    if index_name not in node:
+        raise DataError(f"{name} is damaged: its index {index_name!r} is missing")
+    n = _length(node[index_name])
+    order = [str(c) for c in node.attrs.get("column-order", [])]
+    for column in order:
+        if column not in node:
+            raise DataError(f"{name} is damaged: its column {column!r} is missing")
+        if _length(node[column]) != n:
+            raise DataError(
+                f"{name} is damaged: its column {column!r} has {_length(node[column])} entries for "
+                f"{n} rows; write the file again"
+            )
+    return index_name, n, order
+
+
+def _length(node: Any) -> int:
+    for part in ("codes", "values"):
+        if isinstance(node, h5py.Group) and part in node:
+            node = node[part]
+    return int(node.shape[0])
 
 
 def n_duplicates(index: pd.Index) -> tuple[int, str | None]:
