@@ -1,0 +1,84 @@
+"""One dial sets the size of an encoder; every part can be overridden."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from cellwright.errors import SettingsError
+from cellwright.models.full import FullEncoder
+from cellwright.models.latent import LatentEncoder
+
+Size = Literal["tiny", "small", "base"]
+
+SIZES: dict[str, dict[str, int]] = {
+    "tiny": {"width": 64, "latents": 8, "layers": 1, "heads": 4},
+    "small": {"width": 128, "latents": 16, "layers": 1, "heads": 4},
+    "base": {"width": 256, "latents": 32, "layers": 4, "heads": 8},
+}
+
+
+@dataclass(frozen=True)
+class EncoderSettings:
+    """The shape of an encoder; None takes the value that ``size`` sets.
+
+    ``feedforward`` defaults to twice the width.
+    """
+
+    size: Size = "small"
+    attention: Literal["latent", "full"] = "latent"
+    width: int | None = None
+    latents: int | None = None
+    layers: int | None = None
+    heads: int | None = None
+    feedforward: int | None = None
+    dropout: float = 0.1
+
+    def part(self, name: str) -> int:
+        given = getattr(self, name)
+        if given is not None:
+            return int(given)
+        return 2 * self.part("width") if name == "feedforward" else SIZES[self.size][name]
+
+
+def build_encoder(
+    settings: EncoderSettings, log_frequencies_gk: Tensor, seed: int
+) -> LatentEncoder | FullEncoder:
+    """An encoder with weights drawn from ``seed`` (the global generator is left as it was).
+
+    Raises
+    ------
+    SettingsError
+        If the width does not divide by the heads, or a part is below one.
+    """
+    width, heads = settings.part("width"), settings.part("heads")
+    for name in ("width", "latents", "heads", "feedforward"):
+        if settings.part(name) < 1:
+            raise SettingsError(f"{name} is {settings.part(name)}, expected at least 1")
+    if settings.part("layers") < 0:
+        raise SettingsError(f"layers is {settings.part('layers')}, expected 0 or more")
+    if width % heads:
+        raise SettingsError(
+            f"width {width} does not divide by {heads} heads; choose a width that is a multiple"
+        )
+    if not 0.0 <= settings.dropout < 1.0:
+        raise SettingsError(f"dropout is {settings.dropout}, expected 0 up to below 1")
+    shape = {
+        "width": width,
+        "heads": heads,
+        "layers": settings.part("layers"),
+        "feedforward": settings.part("feedforward"),
+    }
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        if settings.attention == "full":
+            return FullEncoder(log_frequencies_gk, dropout=settings.dropout, **shape)
+        return LatentEncoder(
+            log_frequencies_gk,
+            dropout=settings.dropout,
+            latents=settings.part("latents"),
+            **shape,
+        )
