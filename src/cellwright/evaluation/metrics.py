@@ -116,10 +116,13 @@ def roc_points(answers: Predictions, positive: str | None = None) -> dict[str, l
         return {"fpr": [], "tpr": []}
     order = np.argsort(-score_m, kind="stable")
     last = np.r_[np.flatnonzero(np.diff(score_m[order])), len(order) - 1]
-    tpr = np.r_[0.0, np.cumsum(true_m[order])[last] / true_m.sum()]
-    fpr = np.r_[0.0, np.cumsum(~true_m[order])[last] / (~true_m).sum()]
-    turns = np.r_[True, (np.diff(fpr, 2) != 0) | (np.diff(tpr, 2) != 0), True]
-    return {"fpr": fpr[turns].tolist(), "tpr": tpr[turns].tolist()}
+    hits = np.r_[0, np.cumsum(true_m[order])[last]]
+    misses = np.r_[0, np.cumsum(~true_m[order])[last]]
+    turns = np.r_[True, (np.diff(hits, 2) != 0) | (np.diff(misses, 2) != 0), True]
+    return {
+        "fpr": (misses[turns] / misses[-1]).tolist(),
+        "tpr": (hits[turns] / hits[-1]).tolist(),
+    }
 
 
 def _diagonal(counts_kk: NDArray[Any]) -> NDArray[Any]:
