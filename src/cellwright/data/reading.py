@@ -16,6 +16,7 @@ from cellwright.data.hashes import cell_hashes, fingerprint
 from cellwright.data.matrix import checked, layer_in_use, matrix_of, to_csr, where_else
 from cellwright.data.opening import open_h5ad, translated
 from cellwright.data.stored import is_sparse, open_matrix
+from cellwright.data.tables import check_table
 from cellwright.data.writing import record, write_cells
 from cellwright.errors import DataError
 
@@ -45,6 +46,8 @@ def read_cells(source: Path | str | AnnData, *, backed: bool = False) -> AnnData
         return _not_empty(source, "these cells")
     path = Path(source)
     with open_h5ad(path) as file, translated(path):
+        for name in ("obs", "var"):
+            check_table(file[name], name)
         for name, node in _matrices(file):
             if name == "X" or is_sparse(node):
                 # Checked here: scipy would crash on damaged offsets later.

@@ -71,12 +71,12 @@ def open_table(node: Any, name: str) -> Table:
     DataError
         If the node is not a table.
     """
-    if not isinstance(node, h5py.Group) or "_index" not in node.attrs or "__categories" in node:
+    if not _is_modern(node):
         frame = read_elem(node)
         if not isinstance(frame, pd.DataFrame):
             raise DataError(f"{name} is not a table; write the file again with AnnData.write_h5ad")
         return table_of_frame(frame, name)
-    index_name, n, columns = _check(node, name)
+    index_name, n, columns = _parts(node, name)
     kinds = {c: _kind_of_node(node[c]) for c in columns}
     categories = {c: len(node[c]["categories"]) for c, k in kinds.items() if k == "categorical"}
     return Table(
@@ -89,7 +89,18 @@ def open_table(node: Any, name: str) -> Table:
     )
 
 
-def _check(node: Any, name: str) -> tuple[str, int, list[str]]:
+def check_table(node: Any, name: str) -> None:
+    """Raise DataError if an index or column of a table in an open HDF5 file is missing or short."""
+    if _is_modern(node):
+        _parts(node, name)
+
+
+def _is_modern(node: Any) -> bool:
+    grouped = isinstance(node, h5py.Group) and "_index" in node.attrs
+    return grouped and "__categories" not in node
+
+
+def _parts(node: Any, name: str) -> tuple[str, int, list[str]]:
     """Name of the index, number of rows and names of the columns, all there and of one length."""
     index_name = str(node.attrs["_index"])
     if index_name not in node:
