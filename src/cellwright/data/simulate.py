@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from cellwright.data.atomic import atomic_file, refuse_existing
+from cellwright.data.csr_file import append_csr, empty_csr
 from cellwright.data.simulated_tissue import Tissue, TissueSettings, plant
 from cellwright.errors import DataError, SettingsError
 
@@ -149,18 +150,17 @@ def simulate_to_file(
     held: list[sparse.csr_matrix] = []
     told: list[_Drawn] = []
     with atomic_file(path) as temporary, h5py.File(temporary, "w") as file:
-        group = _empty_matrix(file)
+        group = empty_csr(file, "X", len(tissue.genes))
         for drawn, counts in _blocks(tissue, n_cells):
             told.append(drawn)
             held.append(counts)
             if progress is not None:
                 progress(counts.shape[0])
             if sum(block.shape[0] for block in held) >= block_cells:
-                _append(group, sparse.vstack(held, format="csr"))
+                append_csr(group, sparse.vstack(held, format="csr"))
                 held.clear()
         if held:
-            _append(group, sparse.vstack(held, format="csr"))
-        group.attrs["shape"] = np.array([n_cells, len(tissue.genes)], dtype=np.int64)
+            append_csr(group, sparse.vstack(held, format="csr"))
         cells = _without_counts(tissue, told)
         for key in ("obs", "var", "obsm", "varm", "uns"):
             value = getattr(cells, key)
@@ -309,23 +309,3 @@ def _barcodes(n_cells: int, seed: int) -> NDArray[np.str_]:
     number_n = (np.arange(n_cells, dtype=np.uint64) * np.uint64(2654435761) + start) % 2**32
     digits = (number_n[:, None] >> (2 * np.arange(16, dtype=np.uint64))) & np.uint64(3)
     return _BASES[digits].view("S16").ravel().astype("U16")
-
-
-def _empty_matrix(file: h5py.File) -> h5py.Group:
-    group = file.create_group("X")
-    group.attrs["encoding-type"], group.attrs["encoding-version"] = "csr_matrix", "0.1.0"
-    stored = {"maxshape": (None,), "chunks": (1 << 18,), "compression": "gzip"}
-    group.create_dataset("data", shape=(0,), dtype=np.float32, compression_opts=1, **stored)
-    group.create_dataset("indices", shape=(0,), dtype=np.int32, compression_opts=1, **stored)
-    group.create_dataset("indptr", data=np.zeros(1, np.int64), maxshape=(None,), chunks=(1 << 14,))
-    return group
-
-
-def _append(group: h5py.Group, counts: sparse.csr_matrix) -> None:
-    stored = group["data"].shape[0]
-    rows = group["indptr"].shape[0]
-    for name in ("data", "indices"):
-        group[name].resize((stored + counts.nnz,))
-        group[name][stored:] = getattr(counts, name)
-    group["indptr"].resize((rows + counts.shape[0],))
-    group["indptr"][rows:] = counts.indptr[1:].astype(np.int64) + stored

@@ -11,7 +11,8 @@ from anndata import AnnData
 from numpy.typing import NDArray
 
 from cellwright.data.reading import read_cells
-from cellwright.data.split_record import PARTS, Split
+from cellwright.data.split_hash import PARTS
+from cellwright.data.split_record import Split
 from cellwright.data.stratify import choose_cells, choose_groups
 from cellwright.errors import DataError, SettingsError
 

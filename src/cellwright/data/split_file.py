@@ -14,7 +14,8 @@ from anndata.io import read_elem, write_elem
 from cellwright.data.atomic import atomic_file, refuse_existing
 from cellwright.data.opening import open_h5ad
 from cellwright.data.reading import read_cells, write_cells
-from cellwright.data.split_record import PARTS, Split
+from cellwright.data.split_hash import PARTS
+from cellwright.data.split_record import Split
 
 
 def write_split(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import hashlib
 import json
 import logging
 import zlib
@@ -20,9 +19,9 @@ from numpy.typing import NDArray
 from cellwright.config import dump_toml, read_toml
 from cellwright.data.atomic import atomic_file
 from cellwright.data.reading import record
+from cellwright.data.split_hash import PARTS, difference, split_hash, split_lines
 from cellwright.errors import DataError, RunError
 
-PARTS = ("train", "val", "test")
 SCHEMA = "cellwright.split/1"
 
 _log = logging.getLogger(__name__)
@@ -72,7 +71,7 @@ class Split:
             test=test,
             note=note,
             counts={part: int(sizes.get(part, 0)) for part in PARTS},
-            hash=_hash(assignment, _settings(by, label, seed, val, test)),
+            hash=split_hash(assignment, _settings(by, label, seed, val, test)),
         )
 
     @classmethod
@@ -164,7 +163,7 @@ class Split:
         if cells:
             self._need_cells()
             with atomic_file(_cells_file(path)) as temporary:
-                lines = "\n".join(_lines(self.assignment)) + "\n"
+                lines = "\n".join(split_lines(self.assignment)) + "\n"
                 temporary.write_bytes(gzip.compress(lines.encode(), mtime=0))
 
     @classmethod
@@ -228,43 +227,15 @@ class Split:
 
     def _compare(self, given: pd.Series, where: str) -> None:
         settings = _settings(self.by, self.label, self.seed, self.val, self.test)
-        if _hash(given, settings) == self.hash:
+        if split_hash(given, settings) == self.hash:
             return
+        # A list of cells that is itself not the one hashed cannot say what differs.
+        trusted = split_hash(self.assignment, settings) == self.hash
+        told = difference(self.assignment if trusted else None, given, self.counts)
         raise RunError(
-            f"{where} is not the split {self.hash[:12]} it should be: {self._difference(given)}; "
+            f"{where} is not the split {self.hash[:12]} it should be: {told}; "
             "use the file that was split, or split and train anew"
         )
-
-    def _difference(self, given: pd.Series) -> str:
-        if (
-            len(self.assignment)
-            and _hash(
-                self.assignment, _settings(self.by, self.label, self.seed, self.val, self.test)
-            )
-            == self.hash
-        ):
-            gone = self.assignment.index.difference(given.index)
-            new = given.index.difference(self.assignment.index)
-            both = self.assignment.index.intersection(given.index)
-            was, now = self.assignment[both], given[both]
-            moved = both[(was != now).to_numpy()]
-            told = []
-            for names, what in ((gone, "missing"), (new, "unknown")):
-                if len(names):
-                    told.append(f"{len(names)} cells {what} (first {names[0]!r})")
-            if len(moved):
-                told.append(
-                    f"{len(moved)} cells moved (first {moved[0]!r}, {was[moved[0]]} before, "
-                    f"{now[moved[0]]} here)"
-                )
-            return ", ".join(told)
-        sizes = {part: int((given == part).sum()) for part in PARTS}
-        told = [
-            f"{part} has {sizes[part]} cells, expected {self.counts[part]}"
-            for part in PARTS
-            if sizes[part] != self.counts[part]
-        ]
-        return ", ".join(told) or "as many cells in each part, but other cells"
 
     def _need_cells(self) -> None:
         if self.assignment.empty and any(self.counts.values()):
@@ -278,16 +249,6 @@ def _settings(
     by: str | None, label: str | None, seed: int, val: float, test: float
 ) -> dict[str, Any]:
     return {"by": by, "label": label, "seed": int(seed), "val": float(val), "test": float(test)}
-
-
-def _lines(assignment: pd.Series) -> list[str]:
-    return sorted(f"{name}\t{part}" for name, part in assignment.items())
-
-
-def _hash(assignment: pd.Series, settings: dict[str, Any]) -> str:
-    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
-    digest.update("\n".join(_lines(assignment)).encode())
-    return digest.hexdigest()
 
 
 def _cells_file(path: Path) -> Path:
