@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from cellwright import __version__
-from cellwright.cli import console, inspect, simulate, split
+from cellwright.cli import cluster, console, inspect, probe, simulate, split
 from cellwright.errors import CellwrightError
 
 app = typer.Typer(
@@ -39,7 +39,9 @@ def _root(
     """Build representation models of single cells and prove whether they are right."""
 
 
+app.command("cluster")(cluster.cluster)
 app.command("inspect")(inspect.inspect)
+app.command("probe")(probe.probe)
 app.command("simulate")(simulate.simulate)
 app.command("split")(split.split)
 

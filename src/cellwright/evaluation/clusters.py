@@ -155,7 +155,7 @@ def cluster_codes(
             f"the labels of {len(codes_n)} cells hold {given}; clusters are compared with at least 2"
         )
     if zscore:
-        vectors = _zscored(vectors)
+        vectors = zscored(vectors)
     graph = neighbor_graph(vectors, neighbors=neighbors, metric=metric, name=name)
     communities = Communities(graph, method, seed)
     at, reached = communities.with_clusters(len(used), resolution)
@@ -184,7 +184,8 @@ def cluster_codes(
     )
 
 
-def _zscored(vectors_nd: NDArray[np.floating]) -> NDArray[np.float64]:
+def zscored(vectors_nd: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Each dimension at mean 0 and standard deviation 1; a constant one at 0."""
     x = np.asarray(vectors_nd, dtype=np.float64)
     x = x - x.mean(axis=0)
     scale_d = x.std(axis=0)

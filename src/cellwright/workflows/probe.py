@@ -1,0 +1,341 @@
+"""Probe: what a linear classifier reads off vectors, beside what it reads off simpler things."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from anndata import AnnData
+
+from cellwright.data.atomic import refuse_existing
+from cellwright.errors import SettingsError
+from cellwright.evaluation import metrics
+from cellwright.evaluation.comparison import Difference
+from cellwright.evaluation.probe import Probe
+from cellwright.evaluation.shuffling import ShuffleControl
+from cellwright.interfaces import CellView, Check, Predictions, Score
+from cellwright.report.confusion import confusion_matrix
+from cellwright.report.embedding import embedding_map
+from cellwright.report.notebook import scores_html
+from cellwright.report.roc import roc_curves
+from cellwright.report.scores import score_panels
+from cellwright.workflows import probe_folder
+from cellwright.workflows.designs import (
+    Exam,
+    check_designs,
+    draw_exam,
+    group_column,
+    require_passed,
+)
+from cellwright.workflows.labels import Labels, read_labels
+from cellwright.workflows.pictures import Picture, picture
+from cellwright.workflows.plain_files import plain
+from cellwright.workflows.projections import METHODS, Method, narrowed
+from cellwright.workflows.views import SIMPLE, Subject, Views, build_views, read_subject
+
+log = logging.getLogger("cellwright.workflows.probe")
+
+SCHEMA = "cellwright.probe/1"
+
+
+@dataclass(frozen=True)
+class ProbeResult:
+    """What a probe found; a table in a notebook.
+
+    scores: every representation, design and metric. checks: what was looked
+    at for leaks and pretence. sentences: the findings in words. folder: where it was written, or None.
+    """
+
+    labels: Labels
+    exam: Exam
+    subject: Subject
+    views: Views
+    answers: tuple[Predictions, ...]
+    scores: tuple[Score, ...]
+    differences: tuple[Difference, ...]
+    controls: tuple[ShuffleControl, ...]
+    checks: tuple[Check, ...]
+    sentences: tuple[str, ...]
+    folder: Path | None = None
+
+    @property
+    def headline(self) -> str:
+        """The design that counts: given, grouped or random."""
+        return self.exam.designs[0].name
+
+    def answer(self, rep: str, design: str | None = None) -> Predictions:
+        """What ``rep`` answered in a design (default: the headline)."""
+        known = [a for a in self.answers if a.split == (design or self.headline)]
+        for found in known:
+            if found.rep == rep:
+                return found
+        raise SettingsError(
+            f"no answers of {rep!r} in the {design or self.headline} design; "
+            f"there are: {', '.join(a.rep for a in known) or 'none'}"
+        )
+
+    def table(self, design: str | None = None) -> pd.DataFrame:
+        """Scores of a design (default: the headline), representations by metrics, best first."""
+        rows = [s for s in self.scores if s.split == (design or self.headline)]
+        frame = pd.DataFrame([s.to_dict() for s in rows if s.stratum == "all"])
+        wide = frame.pivot_table(index="rep", columns="metric", values="value", sort=False)
+        return wide.sort_values("accuracy", ascending=False, kind="stable")
+
+    @cached_property
+    def probes(self) -> dict[str, Probe]:
+        """The final probes, fitted on every labelled cell; never the ones that were scored."""
+        return {view.name: self.exam.tasks[0].fit_all(view) for view in self.views}
+
+    @cached_property
+    def pictured(self) -> tuple[str, ...]:
+        """The representations that are drawn: those asked for, an untrained encoder and pca."""
+        beside = [v.name for v in self.views if v.name.startswith("untrained") or v.name == "pca"]
+        return tuple(dict.fromkeys([*self.views.asked, *beside]))
+
+    @cached_property
+    def pictures(self) -> dict[tuple[str, Method], Picture]:
+        """Every picture of ``pictured``, by representation and method (``pca``, ``tsne``, ``umap``)."""
+        rows = np.flatnonzero(self.labels.codes_n >= 0)
+        seed = self.exam.tasks[0].seed
+        out = {}
+        for rep in self.pictured:
+            vectors_nd = narrowed(self.views[rep].vectors(rows))
+            for method in METHODS:
+                out[rep, method] = picture(rep, vectors_nd, self.labels.class_n, method, seed=seed)
+        return out
+
+    def plot_scores(self, design: str | None = None) -> Any:
+        """Accuracy, macro F1 and AUC with intervals, as an array of Axes."""
+        # A simple method that was asked for is judged like a model and drawn as what it is.
+        baselines = [view.name for view in self.views if view.baseline or view.name in SIMPLE]
+        chosen = design or self.headline
+        names = ("accuracy", "macro_f1", "roc_auc")
+        known = {s.metric for s in self.scores if s.split == chosen}
+        return score_panels(
+            self.scores,
+            metrics=[n for n in names if n in known],
+            split=chosen,
+            baselines=baselines,
+        )
+
+    def plot_confusion(self, rep: str, design: str | None = None) -> Any:
+        """Confusion matrix of held-out cells, as Axes."""
+        answers = self.answer(rep, design)
+        title = f"{rep}: {self.labels.column}, {answers.split} design"
+        return confusion_matrix(metrics.confusion(answers), answers.classes, title=title)
+
+    def plot_roc(self, design: str | None = None) -> Any:
+        """ROC curves of all representations, as Axes."""
+        chosen = design or self.headline
+        answers = [a for a in self.answers if a.split == chosen]
+        auc = {s.rep: s.value for s in self.scores if (s.split, s.metric) == (chosen, "roc_auc")}
+        positive = self.labels.positive or self.labels.classes[-1]
+        return roc_curves(
+            {a.rep: metrics.roc_points(a, positive) for a in answers},
+            auc=auc if self.labels.positive else None,
+            baselines=[a.rep for a in answers if a.baseline],
+            positive=positive,
+            title=f"ROC of held-out cells, {chosen} design",
+        )
+
+    def plot_map(self, rep: str, method: Method = "umap") -> Any:
+        """A picture coloured by label with its kNN accuracy, as Axes."""
+        found = self.pictures[rep, method]
+        return embedding_map(
+            found.projection.xy_m2,
+            self.labels.class_n[found.projection.rows_m],
+            method=method,
+            rep=rep,
+            label=self.labels.column,
+            knn=found.knn.to_dict(),
+            order=self.labels.classes,
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """What ``metrics.json`` holds, less the pictures."""
+        headline = [a for a in self.answers if a.split == self.headline]
+        labels = self.labels
+        positive = labels.positive or labels.classes[-1]
+        found = {
+            "schema": SCHEMA,
+            "label": labels.column,
+            "classes": list(labels.classes),
+            "positive": labels.positive,
+            "cells": len(labels.codes_n),
+            "excluded": labels.excluded,
+            "unlabelled": labels.unlabelled,
+            "left_out": labels.left_out,
+            "asked": list(self.views.asked),
+            "baselines": [view.name for view in self.views if view.baseline],
+            "design": self.exam.to_dict(),
+            "scores": [score.to_dict() for score in self.scores],
+            "differences": [difference.to_dict() for difference in self.differences],
+            "controls": [control.to_dict() for control in self.controls],
+            "checks": [check.to_dict() for check in self.checks],
+            "sentences": list(self.sentences),
+            "per_class": {a.rep: metrics.per_class(a) for a in headline},
+            "confusion": {
+                a.rep: {
+                    "classes": list(a.classes),
+                    "counts": metrics.confusion(a).tolist(),
+                }
+                for a in headline
+            },
+            "roc": {a.rep: metrics.roc_points(a, positive) for a in headline},
+        }
+        return dict(plain(found))
+
+    def _repr_html_(self) -> str:
+        return scores_html([s for s in self.scores if s.split == self.headline])
+
+
+def probe(
+    source: AnnData | Path | str,
+    reps: str | Path | Sequence[str | Path] = ("hvg",),
+    *,
+    label: str,
+    positive: str | Sequence[str] | None = None,
+    negative: str | Sequence[str] | None = None,
+    group: str | None = "auto",
+    folds: int = 5,
+    class_weight: str | None = "balanced",
+    seed: int = 42,
+    ignore_unmapped: bool = False,
+    min_cells: int = 0,
+    size_column: str | None = None,
+    layer: str | None = None,
+    assume_counts: bool = False,
+    shuffles: int = 20,
+    out: Path | str | None = None,
+    force: bool = False,
+    strict: bool = False,
+) -> ProbeResult:
+    """Judge representations by a linear probe, always beside the simple methods and shortcuts.
+
+    Parameters
+    ----------
+    source
+        AnnData (left as it is) or the path of an h5ad, with raw counts.
+    reps
+        Catalog names (``hvg``, ``pca``, ``depth`` …), run folders, ``obsm:KEY``, ``file:PATH.npy``.
+    label
+        Column of ``obs`` to predict. Cells without a label are left out of scores and embedded.
+    positive, negative, ignore_unmapped, min_cells
+        As in :func:`cellwright.workflows.labels.read_labels`.
+    group
+        Column held out whole; ``"auto"`` for donor, library or batch where there is one; None or
+        ``"none"`` for single cells.
+    folds, class_weight, seed, shuffles
+        Folds over groups; ``balanced`` or None; one seed for folds, intervals and pictures;
+        permutations of the label-shuffle control.
+    size_column
+        Column of ``obs`` with the counts of the whole library, for the depth baseline.
+    layer, assume_counts
+        Where the counts are, as in :func:`cellwright.data.reading.counts_of`.
+    out
+        Folder to write; None writes nothing.
+    force
+        Replace ``out`` if it exists.
+    strict
+        Raise if a check fails, after everything is written.
+
+    Raises
+    ------
+    DataError
+        If cells, labels or vectors do not fit.
+    SettingsError
+        For an unknown representation or label.
+    RunError
+        If ``out`` exists.
+    CheckFailed
+        Under ``strict``.
+    """
+    if out is not None:
+        refuse_existing(out, force=force)
+    if class_weight not in ("balanced", "none", None):
+        raise SettingsError(f"class_weight is {class_weight!r}, expected 'balanced' or 'none'")
+    subject = read_subject(source, layer=layer, assume_counts=assume_counts)
+    labels = read_labels(
+        subject.cells.obs,
+        label,
+        positive=positive,
+        negative=negative,
+        ignore_unmapped=ignore_unmapped,
+        min_cells=min_cells,
+    )
+    names = [str(r) for r in ([reps] if isinstance(reps, str | Path) else reps)] or ["hvg"]
+    column = group_column(subject.cells.obs, group)
+    views = build_views(subject, names, group=column, size=size_column, seed=seed)
+    exam = draw_exam(
+        subject,
+        labels,
+        views,
+        group=group,
+        folds=folds,
+        class_weight=None if class_weight == "none" else class_weight,
+        seed=seed,
+        shuffles=shuffles,
+    )
+    answers = _answers(exam, views)
+    found = exam.tasks[0].judge(answers)
+    controls = _controls(exam, [views[name] for name in views.asked]) if shuffles else []
+    checks = [*check_designs(exam, subject, labels), *(c.check() for c in controls), *found.checks]
+    checks += [
+        Check("folds", "note", f"The {d.name} design has {d.note}.")
+        for d in exam.designs[1:]
+        if d.note
+    ]
+    result = ProbeResult(
+        labels=labels,
+        exam=exam,
+        subject=subject,
+        views=views,
+        answers=tuple(answers),
+        scores=found.scores,
+        differences=found.differences,
+        controls=tuple(controls),
+        checks=tuple(checks),
+        sentences=(*found.sentences, *_left_out(labels), *views.notes, *exam.notes),
+        folder=None if out is None else Path(out),
+    )
+    if out is not None:
+        probe_folder.write(result, Path(out), force=force)
+    if strict:
+        require_passed(checks, result.folder)
+    return result
+
+
+def _answers(exam: Exam, views: Views) -> list[Predictions]:
+    answers: dict[str, list[Predictions]] = {design.name: [] for design in exam.designs}
+    for view in views:
+        start = time.perf_counter()
+        for task in exam.tasks:
+            for found in task.predict(view):
+                answers[found.split].append(found)
+        log.info("%s: %.1f s", view.name, time.perf_counter() - start)
+    return [found for group in answers.values() for found in group]
+
+
+def _controls(exam: Exam, views: Sequence[CellView]) -> list[ShuffleControl]:
+    return [control for view in views for control in exam.tasks[0].control(view)]
+
+
+def _left_out(labels: Labels) -> list[str]:
+    if not labels.excluded:
+        return []
+    parts = []
+    if labels.unlabelled:
+        parts.append(f"{labels.unlabelled} without {labels.column}")
+    shown = [f"{n} labelled {name!r}" for name, n in labels.left_out.items()]
+    parts += shown[:5] + ([f"{len(shown) - 5} labels more"] if len(shown) > 5 else [])
+    return [
+        f"{labels.excluded} of {len(labels.codes_n)} cells take no part in the scores and are "
+        f"embedded all the same: {', '.join(parts)}."
+    ]
