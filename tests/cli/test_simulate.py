@@ -42,3 +42,12 @@ def test_an_unknown_kind_or_subclass_and_an_existing_file_are_refused(run, tmp_p
     assert "exists already" in error
     assert out.read_text() == "mine"
     assert error.count("\n") == 1
+
+
+def test_tables_that_exist_are_refused_before_anything_is_drawn(run, tmp_path):
+    (tmp_path / "cluster.csv").write_text("mine")
+    words = ("simulate", "neurons", "-o", tmp_path / "n.h5ad", "--tables", tmp_path)
+    status, _, error = run(*words)
+    assert status == 1
+    assert "cluster.csv exists already" in error
+    assert not (tmp_path / "n.h5ad").exists()

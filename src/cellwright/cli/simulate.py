@@ -83,11 +83,14 @@ def simulate(
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+    from cellwright.data.atomic import refuse_existing
     from cellwright.data.simulate import simulate_to_file
-    from cellwright.data.simulated_tables import write_tables
+    from cellwright.data.simulated_tables import TABLES, write_tables
     from cellwright.data.simulated_tissue import TissueSettings
 
     console.start(verbose, quiet)
+    for name in TABLES if tables else ():
+        refuse_existing(Path(tables or "", name), force=force)
     settings = TissueSettings(
         n_genes=genes,
         seed=seed,

@@ -10,6 +10,7 @@ from cellwright.data.atomic import atomic_file, refuse_existing
 from cellwright.data.neuron_markers import SUBCLASSES
 from cellwright.errors import DataError
 
+TABLES = ("cell_metadata.csv", "cluster.csv", "cluster_annotation_term.csv")
 _PREFIX = "CS202210140"
 
 
