@@ -84,7 +84,7 @@ def gene_names(var: pd.DataFrame) -> GeneNames:
     gene_id = strip_versions(ids)
     return GeneNames(
         gene_id=gene_id,
-        gene_symbol=np.where(symbols == "", gene_id, symbols),
+        gene_symbol=np.where(symbols == "", gene_id, strip_versions(symbols)),
         kind=id_kind(gene_id),
         organism=organism_of(gene_id, symbols),
         id_from=id_from,
