@@ -21,6 +21,7 @@ from cellwright.report.palette import INK, MUTED, RULE
 Drawn = Axes | Figure | Sequence[Axes] | NDArray[Any]
 
 ENDINGS = ("png", "pdf", "svg")
+SMALL = 5.0  # inches
 # Same input, same bytes; fonts in a PDF that can be edited; letters in an SVG as outlines, so that
 # it looks the same where the font is missing.
 WRITING: Any = {
@@ -33,23 +34,28 @@ NO_DATE: dict[str, dict[str, Any]] = {"svg": {"Date": None}, "pdf": {"CreationDa
 
 def new_axes(width: float = 6.4, height: float = 4.2) -> Axes:
     """One Axes in a new figure, inches."""
-    return Figure(figsize=(width, height), layout="constrained").add_subplot()
+    return _figure(width, height).add_subplot()
 
 
 def new_grid(rows: int, columns: int, width: float, height: float, **how: Any) -> NDArray[Any]:
     """An array of Axes, always of shape (rows, columns), in a new figure, inches."""
-    figure = Figure(figsize=(width, height), layout="constrained")
-    grid = figure.subplots(rows, columns, squeeze=False, **how)
-    figure_layout: Any = figure.get_layout_engine()
-    if figure_layout is not None:
-        figure_layout.set(w_pad=0.12, h_pad=0.1)
-    return np.asarray(grid)
+    return np.asarray(_figure(width, height).subplots(rows, columns, squeeze=False, **how))
 
 
 def dress(
-    ax: Axes, title: str, x: str, y: str, *, subtitle: str | None = None, grid: Any = "y"
+    ax: Axes,
+    title: str,
+    x: str,
+    y: str,
+    *,
+    subtitle: str | None = None,
+    grid: Any = "y",
+    lift: float = 0.0,
 ) -> None:
-    """Title (and a line of small print under it), axis labels, quiet frame and grid."""
+    """Title (and a line of small print under it), axis labels, quiet frame and grid.
+
+    ``lift`` keeps points free above the Axes, for an axis along the upper edge.
+    """
     lines = textwrap.wrap(plain(subtitle, 400), _characters(ax)) if subtitle else []
     ax.set_title(
         "\n".join(textwrap.wrap(plain(title, 160), max(24, int(_characters(ax) * 0.72)))),
@@ -57,14 +63,14 @@ def dress(
         fontsize=11,
         fontweight="bold",
         color=INK,
-        pad=8 + 11.5 * len(lines),
+        pad=8 + lift + 11.5 * len(lines),
     )
     if lines:
         ax.annotate(
             "\n".join(lines),
             (0, 1),
             xycoords="axes fraction",
-            xytext=(0, 7),
+            xytext=(0, 7 + lift),
             textcoords="offset points",
             fontsize=8.5,
             color=MUTED,
@@ -85,8 +91,16 @@ def dress(
 
 
 def legend_beside(ax: Axes, handles: Sequence[Any], title: str | None = None) -> None:
-    """Legend to the right of the Axes, where it can hide nothing; many entries in columns."""
+    """Legend to the right of the Axes, where it can hide nothing; many entries in columns.
+
+    A small figure has no room there and takes it inside, where it covers least.
+    """
     if not handles:
+        return
+    if figure_of(ax).get_figwidth() < SMALL:
+        ax.legend(
+            handles=list(handles), loc="best", fontsize=8.5, framealpha=0.85, edgecolor="none"
+        )
         return
     columns = 1 + (len(handles) - 1) // 18
     legend = ax.legend(
@@ -152,9 +166,14 @@ def save_figure(drawn: Drawn, path: Path | str, *, dpi: int = 200) -> Path:
     return path
 
 
-def rendered(drawn: Drawn, ending: str, *, dpi: int = 200) -> bytes:
-    """The figure as the bytes of a ``png``, ``pdf`` or ``svg`` file."""
-    with mpl.rc_context(WRITING), io.BytesIO() as out:
+def rendered(drawn: Drawn, ending: str, *, dpi: int = 200, outlines: bool = True) -> bytes:
+    """The figure as the bytes of a ``png``, ``pdf`` or ``svg`` file.
+
+    Without ``outlines`` the letters of an SVG stay text: a third of the size. The font drawn with
+    is one of the widest, so that another in its place fits too.
+    """
+    how: Any = WRITING if outlines else WRITING | {"svg.fonttype": "none"}
+    with mpl.rc_context(how), io.BytesIO() as out:
         figure_of(drawn).savefig(
             out, format=ending, dpi=dpi, facecolor="white", metadata=NO_DATE.get(ending)
         )
@@ -169,6 +188,13 @@ def figure_of(drawn: Drawn) -> Figure:
     figure = ax.figure
     # An Axes inside a subfigure: go up to what can be written.
     return figure if isinstance(figure, Figure) else figure.figure
+
+
+def _figure(width: float, height: float) -> Figure:
+    figure = Figure(figsize=(width, height), layout="constrained")
+    layout: Any = figure.get_layout_engine()
+    layout.set(w_pad=0.12, h_pad=0.1)
+    return figure
 
 
 def _characters(ax: Axes) -> int:

@@ -53,7 +53,7 @@ def cluster_sizes(
     written = k <= 45
     for i in range(k if written else 0):
         ax.annotate(
-            f"{n[i]:,.0f}, {purity[i]:.0%}",
+            f"{n[i]:,.0f}: {purity[i]:.0%} {plain(labels[i], 18)}",
             (n[i], y[i]),
             xytext=(4, 0),
             textcoords="offset points",
@@ -65,7 +65,7 @@ def cluster_sizes(
     step = 1 + k // 60
     ax.set_yticks(y[::step], [plain(c, 16) for c in table["cluster"]][::step])
     ax.set_ylim(k - 0.4, -0.6)
-    ax.set_xlim(0, max(float(n.max()), 1.0) * (1.2 if written else 1.03))
+    ax.set_xlim(0, max(float(n.max()), 1.0) * (1.32 if written else 1.03))
     ax.tick_params(axis="y", length=0)
     handles: list[Any] = [
         Patch(facecolor=style.colour, edgecolor=INK, linewidth=0.6, label=plain(name, 26))
@@ -89,7 +89,7 @@ def resolution_curve(
     """Agreement with the labels and the number of clusters over a grid of resolutions.
 
     ``grid`` has ``resolution``, ``n_clusters`` and the metrics; the number of clusters stands
-    above the axis. ``given`` and ``matched`` are marked by vertical lines. Higher agreement is
+    along the upper edge. ``given`` and ``matched`` are marked by vertical lines. Higher agreement is
     better.
 
     Raises
@@ -121,34 +121,36 @@ def resolution_curve(
             handles.append(
                 Line2D([], [], color=MUTED, linewidth=1.1, linestyle=line, label=f"{words}: {at:g}")
             )
-    dress(ax, title, "Resolution", "Agreement with the labels", subtitle=subtitle)
+    upper = "n_clusters" in table
+    dress(
+        ax,
+        title,
+        "Resolution",
+        "Agreement with the labels",
+        subtitle=subtitle,
+        lift=32.0 if upper else 0.0,
+    )
     ax.set_ylim(min(0.0, float(np.nanmin(table[shown].to_numpy(dtype=np.float64)))) - 0.02, 1.03)
-    if "n_clusters" in table:
+    if upper:
         _cluster_counts(ax, resolution, table["n_clusters"].tolist())
     legend_beside(ax, handles)
     return ax
 
 
 def _cluster_counts(ax: Axes, resolution: Any, counts: list[Any]) -> None:
-    """The number of clusters at each resolution, along the upper edge inside the Axes."""
-    ax.set_ylim(top=1.13)
-    ax.set_yticks(np.linspace(0, 1, 6))
-    last = -np.inf
+    """The number of clusters at each resolution, along the upper edge."""
     apart = 0.035 * max(float(np.ptp(resolution)), 1e-9)
-    for at, count in zip(resolution, counts, strict=True):
-        if at - last < apart or pd.isna(count):
-            continue
-        last = at
-        ax.text(at, 1.1, f"{int(count)}", ha="center", va="center", fontsize=8, color=INK)
-    ax.annotate(
-        "clusters",
-        (1.01, 1.1),
-        xycoords=("axes fraction", "data"),
-        fontsize=8,
-        color=MUTED,
-        va="center",
-        annotation_clip=False,
-    )
+    at: list[float] = []
+    words: list[str] = []
+    for value, count in zip(resolution, counts, strict=True):
+        if not pd.isna(count) and (not at or value - at[-1] >= apart):
+            at.append(float(value))
+            words.append(f"{int(count)}")
+    upper = ax.secondary_xaxis("top")
+    upper.set_xticks(at, words, fontsize=8)
+    upper.set_xlabel("Number of clusters", fontsize=8.5, color=MUTED)
+    upper.tick_params(length=3, colors=MUTED, labelcolor=INK)
+    upper.spines["top"].set_color(MUTED)
 
 
 def _table(

@@ -20,6 +20,7 @@ SHADES = LinearSegmentedColormap.from_list(
     "cellwright_blue", ["#ffffff", "#9ecae8", "#0072B2", "#00314d"]
 )
 WRITTEN = 20  # more classes than this and the numbers no longer fit
+SHARES_WRITTEN = 6  # more and there is no room for shares
 
 
 def confusion_matrix(
@@ -57,10 +58,12 @@ def confusion_matrix(
             f"and {len(columns)} column names"
         )
     size = max(len(classes), len(columns))
-    edge = float(np.clip(0.42 * size, 2.2, 8.5))
-    ax = (
-        new_axes(edge + 2.6, edge * len(classes) / max(len(columns), 1) + 1.6) if ax is None else ax
-    )
+    edge = float(np.clip(0.42 * size, 2.0, 8.5))
+    # Where every cell says its share, the scale has nothing to add.
+    scale = size > SHARES_WRITTEN
+    if ax is None:
+        high = max(edge * len(classes) / max(len(columns), 1), 0.9)
+        ax = new_axes(edge + (2.9 if scale else 1.7), high + 1.7)
     total = counts.sum(axis=1, keepdims=True)
     share = np.divide(counts, total, out=np.zeros_like(counts), where=total > 0)
     # Always the image, not vectors: 100 × 100 classes stay small in SVG and PDF.
@@ -71,7 +74,7 @@ def confusion_matrix(
             ax.text(
                 column,
                 row,
-                f"{count:,.0f}" + (f"\n{share[row, column]:.0%}" if size <= 6 else ""),
+                f"{count:,.0f}" + ("" if scale else f"\n{share[row, column]:.0%}"),
                 ha="center",
                 va="center",
                 fontsize=small,
@@ -80,7 +83,8 @@ def confusion_matrix(
     step = 1 + size // 60
     dress(ax, title, column_axis, row_axis, subtitle=subtitle, grid=None)
     letters = 9 if size <= 12 else 7.5 if size <= 30 else 6
-    flat = size <= 6 and max(len(str(c)) for c in columns) <= 60 // size
+    longest = max((min(len(str(c)), 24) for c in columns), default=0)
+    flat = longest * 0.0085 * letters < edge / max(len(columns), 1)
     ax.set_xticks(
         np.arange(len(columns))[::step],
         [plain(c, 24) for c in columns][::step],
@@ -96,9 +100,11 @@ def confusion_matrix(
     for side in ax.spines.values():
         side.set_visible(True)
         side.set_color(MUTED)
-    bar = figure_of(ax).colorbar(
-        image, ax=ax, fraction=0.05, pad=0.03, aspect=18, format=PercentFormatter(1.0, decimals=0)
-    )
+    if not scale:
+        return ax
+    # Inside the Axes' own box, so that it is as tall as the matrix whatever its shape.
+    beside = ax.inset_axes((1.0 + 0.12 / edge, 0.0, 0.14 / edge, 1.0))
+    bar = figure_of(ax).colorbar(image, cax=beside, format=PercentFormatter(1.0, decimals=0))
     bar.set_label("Share of the row", fontsize=8.5, color=INK)
     bar.ax.tick_params(labelsize=8, colors=MUTED, labelcolor=INK)
     bar.ax.set_frame_on(False)

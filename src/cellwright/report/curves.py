@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
-from matplotlib.ticker import MaxNLocator, PercentFormatter
+from matplotlib.ticker import FuncFormatter, MaxNLocator
 from numpy.typing import NDArray
 
 from cellwright.errors import DataError
@@ -21,7 +21,7 @@ REFERENCE_NAMES = {
     "uniform": "uniform over the bins in use",
     "unigram": "each gene's bin frequencies",
     "unigram_masked": "bin frequencies under the mask rule",
-    "unigram_depth": "the same, knowing the cell's depth",
+    "unigram_depth": "bin frequencies knowing the cell's depth",
     "nearest_cells": "nearest training cells",
 }
 """The references that need no network, in words."""
@@ -81,7 +81,7 @@ def perplexity_curve(
     DataError
         If ``epoch`` or ``perplexity`` is missing.
     """
-    ax = new_axes(7.4, 4.2) if ax is None else ax
+    ax = new_axes(8.4, 4.2) if ax is None else ax
     handles = _line(ax, history, "perplexity", "model, validation", MODEL, "-", "o")
     _needed(handles, history, ("perplexity",))
     references = _references(history)
@@ -130,7 +130,7 @@ def masked_accuracy_curve(
     for line in majority:
         line.set_linewidth(2.2)
     _finish(ax, title, "Share of masked genes")
-    ax.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=None))
+    ax.yaxis.set_major_formatter(FuncFormatter(_percent))
     legend_beside(ax, handles + majority)
     return ax
 
@@ -154,7 +154,7 @@ def zero_nonzero_curve(
     ]
     _needed(handles, history, ("zero_accuracy", "nonzero_accuracy"))
     _finish(ax, title, "Share of masked genes")
-    ax.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=None))
+    ax.yaxis.set_major_formatter(FuncFormatter(_percent))
     legend_beside(ax, handles)
     return ax
 
@@ -173,7 +173,7 @@ def training_curves(
     """
     if "epoch" not in history or not len(history):
         raise DataError(_lacking(history, ("epoch",)))
-    grid = new_grid(2, 2, 13.2, 7.2)
+    grid = new_grid(2, 2, 13.6, 7.2, width_ratios=(1, 1.2))
     draw = (loss_curve, perplexity_curve, masked_accuracy_curve, zero_nonzero_curve)
     for ax, function in zip(grid.flat, draw, strict=True):
         how: Any = {"best": best, "rule": rule} if function is perplexity_curve else {}
@@ -250,7 +250,11 @@ def _top(model: NDArray[np.float64], references: dict[str, float]) -> float:
     if not near:
         return float(model.max()) * 1.04
     shown = max([v for v in near if v <= 1.4 * near[0]])
-    return max(shown, min(float(model.max()), 2 * shown)) * 1.04
+    return max(shown, min(float(model.max()), 1.45 * shown)) * 1.04
+
+
+def _percent(value: float, _: int) -> str:
+    return f"{round(100 * value, 4):g} %"
 
 
 def _finish(ax: Axes, title: str, y: str, subtitle: str | None = None) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -18,6 +19,8 @@ from cellwright.report.palette import NO_LABEL, Style, styles
 
 METHOD_NAMES = {"pca": "PCA", "tsne": "t-SNE", "umap": "UMAP"}
 MISSING = "no label"
+UNNAMED = (MISSING, "no cluster", "not held out")
+"""What stands for a missing category: last in every legend, and grey."""
 SLICES = 12
 
 
@@ -134,20 +137,22 @@ def knn_words(knn: Mapping[str, float] | None, n: int) -> str:
         return cells
     chance = (knn or {}).get("chance")
     beside = "" if chance is None or not math.isfinite(chance) else f" (chance {chance:.3f})"
-    return f"{cells}; nearest neighbours in this picture name {value:.3f} right{beside}"
+    return f"{cells}; kNN accuracy in this picture {value:.3f}{beside}"
 
 
-def clean_labels(labels_n: Sequence[Any] | NDArray[Any] | pd.Series) -> NDArray[np.str_]:
-    """Labels as text, missing and empty ones as ``no label``."""
+def clean_labels(
+    labels_n: Sequence[Any] | NDArray[Any] | pd.Series, missing_name: str = MISSING
+) -> NDArray[np.str_]:
+    """Labels as text, missing and empty ones as ``missing_name``."""
     values = pd.Series(np.asarray(labels_n, dtype=object))
     missing = values.isna() | (values.astype(str).str.strip() == "")
-    return values.astype(str).mask(missing, MISSING).to_numpy(dtype=np.str_)
+    return values.astype(str).mask(missing, missing_name).to_numpy(dtype=np.str_)
 
 
 def in_order(names_n: NDArray[np.str_]) -> list[str]:
-    """The categories sorted, numbers by value (cluster 10 after cluster 9)."""
-    found = [str(name) for name in np.unique(names_n) if name != MISSING]
-    return sorted(found, key=lambda name: (not name.isdecimal(), name.zfill(12), name))
+    """The categories sorted, numbers in them by value (cluster 10 after cluster 9)."""
+    found = [str(name) for name in np.unique(names_n) if name not in UNNAMED]
+    return sorted(found, key=lambda name: [part.zfill(12) for part in re.split(r"(\d+)", name)])
 
 
 def category_styles(
@@ -157,8 +162,9 @@ def category_styles(
     present = in_order(names_n)
     full = [*(str(name) for name in order or ()), *present]
     look = {name: style for name, style in styles(full).items() if name in set(present)}
-    if (names_n == MISSING).any():
-        look[MISSING] = Style(NO_LABEL, "o", "circle", "-")
+    for name in UNNAMED:
+        if (names_n == name).any():
+            look[name] = Style(NO_LABEL, "o", "circle", "-")
     return look
 
 
@@ -185,10 +191,10 @@ def _scatter(
             ax.scatter(
                 xy[chosen, 0],
                 xy[chosen, 1],
-                s=size * (0.6 if name == MISSING else 1.0),
+                s=size * (0.6 if name in UNNAMED else 1.0),
                 marker=style.marker,
                 color=style.colour,
-                zorder=1 if name == MISSING else 2,
+                zorder=1 if name in UNNAMED else 2,
                 rasterized=len(xy) > 1500,
                 **edge,
             )

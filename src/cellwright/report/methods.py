@@ -22,7 +22,7 @@ METRIC_NAMES = {
     "accuracy": "Accuracy",
     "balanced_accuracy": "Balanced accuracy",
     "macro_f1": "Macro F1",
-    "f1": "F1 of the positive class",
+    "f1_positive": "F1 of the positive class",
     "roc_auc": "ROC-AUC",
     "ari": "Adjusted Rand index",
     "nmi": "Normalized mutual information",
@@ -75,6 +75,14 @@ def kinds(
             )
         found[name] = "model" if not simple else "shortcut" if name in SHORTCUTS else "simple"
     return found
+
+
+def design_words(row: Mapping[str, Any]) -> str:
+    """What was held out: ``whole library_label held out``."""
+    split, unit = str(row.get("split")), str(row.get("fold_unit") or "")
+    if split == "grouped" and unit:
+        return f"whole {unit} held out"
+    return SPLIT_NAMES.get(split, split)
 
 
 def metric_name(metric: str) -> str:

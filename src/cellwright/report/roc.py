@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Mapping, Sequence
+from itertools import cycle
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -11,7 +13,7 @@ from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
 from cellwright.report.canvas import dress, legend_beside, new_axes, plain
-from cellwright.report.palette import MUTED, styles
+from cellwright.report.palette import LINES, MUTED, styles
 
 
 def roc_curves(
@@ -48,14 +50,16 @@ def roc_curves(
         known = given is not None and math.isfinite(given)
         areas[name] = float(given) if known else _trapezoids(fpr, tpr)  # type: ignore[arg-type]
     look = styles(list(curves))
+    dashes: Any = cycle(LINES[1:])
     handles = []
     for name in sorted(areas, key=lambda n: (n in baselines, -areas[n])):
         simple = name in baselines
+        line: Any = next(dashes) if simple else "-"
         ax.plot(
             curves[name]["fpr"],
             curves[name]["tpr"],
             color=look[name].colour,
-            linestyle=look[name].line if simple else "-",
+            linestyle=line,
             linewidth=1.3 if simple else 2.4,
             clip_on=False,
             zorder=2 if simple else 3,
@@ -65,7 +69,7 @@ def roc_curves(
                 [],
                 [],
                 color=look[name].colour,
-                linestyle=look[name].line if simple else "-",
+                linestyle=line,
                 linewidth=1.3 if simple else 2.4,
                 label=f"{plain(name)}  {areas[name]:.3f}",
             )

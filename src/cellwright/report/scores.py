@@ -17,9 +17,9 @@ from cellwright.report.canvas import dress, figure_of, new_axes, new_grid, plain
 from cellwright.report.methods import (
     KIND_NAMES,
     KIND_ORDER,
-    SPLIT_NAMES,
     Kind,
     as_dicts,
+    design_words,
     kinds,
     metric_name,
 )
@@ -73,8 +73,7 @@ def score_intervals(
     if title is None:
         title = metric_name(metric)
     if subtitle is None:
-        held = SPLIT_NAMES.get(str(first.get("split")), plain(first.get("split")))
-        subtitle = f"{held}; 95 % interval over {plain(first.get('unit'))}"
+        subtitle = _design_words(first)
     dress(ax, title, metric_name(metric), "", subtitle=subtitle, grid="x")
     _name_rows(ax, reps)
     _legend(ax, {kind[rep] for rep in reps}, _chance(chosen))
@@ -106,12 +105,14 @@ def score_panels(
     lead = _chosen(rows, shown[0], split, "all")
     reps = _row_order(lead, kind)
     axes = new_grid(1, len(shown), 2.0 + 3.9 * len(shown), 0.36 * len(reps) + 2.0, sharey=True)[0]
-    chances = []
+    first = next(iter(lead.values()))
+    words = _design_words(first)
+    chances: list[float | None] = []
     for ax, metric in zip(axes, shown, strict=True):
         chosen = _chosen(rows, metric, split, "all")
         _draw(ax, chosen, reps, kind)
         chances.append(_chance(chosen))
-        dress(ax, metric_name(metric), "", "", grid="x")
+        dress(ax, metric_name(metric), "", "", grid="x", subtitle=None if chances[1:] else words)
         _name_rows(ax, reps)
     _legend(axes[0], {kind[rep] for rep in reps}, next((c for c in chances if c is not None), None))
     return axes
@@ -153,7 +154,7 @@ def _draw(
             fontsize=8.5,
             color=INK,
             va="center",
-            family="DejaVu Sans Mono",
+            family=["DejaVu Sans Mono", "monospace"],
             annotation_clip=False,
         )
     chance = _chance(chosen)
@@ -173,6 +174,11 @@ def _draw(
 def _name_rows(ax: Axes, reps: Sequence[str]) -> None:
     ax.set_yticks(np.arange(len(reps)), [plain(rep, 28) for rep in reps])
     ax.tick_params(axis="y", length=0)
+
+
+def _design_words(row: Mapping[str, Any]) -> str:
+    """What was held out and what the bars are."""
+    return f"{design_words(row)}; bars: 95 % interval over {row.get('unit')}"
 
 
 def _legend(ax: Axes, present: set[Kind], chance: float | None) -> None:

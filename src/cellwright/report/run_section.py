@@ -1,0 +1,211 @@
+"""The part of the page about a pretraining: perplexity and what it is worth, curves, examples."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from cellwright.report.canvas import new_axes
+from cellwright.report.collect import Part
+from cellwright.report.curves import (
+    REFERENCE_NAMES,
+    loss_curve,
+    masked_accuracy_curve,
+    perplexity_curve,
+    zero_nonzero_curve,
+)
+from cellwright.report.picture import Picture, picture
+from cellwright.report.wording import (
+    DASH,
+    count,
+    duration,
+    finite,
+    number,
+    percent,
+    signed,
+    size,
+)
+
+
+def run_section(run: Part) -> dict[str, Any]:
+    """Everything the template prints about a run."""
+    metrics = run.metrics
+    return {
+        "name": run.name,
+        "sentences": [str(s) for s in metrics.get("sentences") or ()],
+        "rule": rule_words(metrics.get("rule")),
+        "references": references(metrics),
+        "facts": _facts(metrics),
+        "pictures": _pictures(run),
+        "examples": example_rows(run.extra.get("examples")),
+        "missing": run.missing,
+    }
+
+
+def rule_words(rule: Any) -> str:
+    """Bin rule, mask rule and gene set in one line: a perplexity means nothing without them."""
+    if not isinstance(rule, Mapping):
+        return ""
+    words = []
+    for key, value in rule.items():
+        if key == "genes":
+            words.append(f"{count(value)} genes" if finite(value) is not None else str(value))
+        elif isinstance(value, Mapping):
+            words += [f"{name} {item}" for name, item in value.items()]
+        else:
+            words.append(str(value))
+    return "; ".join(words)
+
+
+def references(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The model and every reference, lowest perplexity first, with the difference to the model."""
+    perplexity = metrics.get("perplexity")
+    if not isinstance(perplexity, Mapping):
+        return []
+    model = finite(perplexity.get("model"))
+    best = metrics.get("best_reference")
+    rows = []
+    for name, value in perplexity.items():
+        known = finite(value)
+        rows.append(
+            {
+                "name": "the model" if name == "model" else REFERENCE_NAMES.get(name, str(name)),
+                "value": number(value, 2),
+                "sort": known,
+                "model": name == "model",
+                "best": name == best,
+                "difference": DASH
+                if name == "model" or known is None or model is None
+                else signed(model - known, 2),
+            }
+        )
+    return sorted(rows, key=lambda row: (row["sort"] is None, row["sort"] or 0.0))
+
+
+def _facts(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
+    accuracy = _mapping(metrics.get("masked_accuracy"))
+    gap = _mapping(metrics.get("gap"))
+    falling = metrics.get("still_falling")
+    facts = [
+        ("Masked bins named right", _beside(percent, accuracy, "model", "majority")),
+        ("Bits per masked gene", number(metrics.get("bits_per_gene"), 2)),
+        ("Training and validation loss", _gap(gap)),
+        (
+            "At the last epoch",
+            {True: "still falling: more epochs would help", False: "level"}.get(falling, DASH)
+            if isinstance(falling, bool)
+            else DASH,
+        ),
+        ("Epochs", _epochs(metrics)),
+        ("Time", duration(metrics.get("seconds"))),
+        ("Cells per second in training", count(metrics.get("cells_per_second"))),
+        ("Peak memory", size(metrics.get("peak_memory_bytes"))),
+    ]
+    return [(name, value) for name, value in facts if value != DASH]
+
+
+def _beside(write: Any, values: Mapping[str, Any], own: str, other: str) -> str:
+    if finite(values.get(own)) is None:
+        return DASH
+    beside = finite(values.get(other))
+    words = write(values.get(own), 1)
+    return words if beside is None else f"{words}; each gene's commonest bin {write(beside, 1)}"
+
+
+def _gap(gap: Mapping[str, Any]) -> str:
+    train, val = finite(gap.get("train")), finite(gap.get("val"))
+    if train is None or val is None:
+        return DASH
+    return f"{train:.3f} and {val:.3f}: a gap of {signed(val - train)}"
+
+
+def _epochs(metrics: Mapping[str, Any]) -> str:
+    if finite(metrics.get("epochs")) is None:
+        return DASH
+    best = finite(metrics.get("best_epoch"))
+    kept = "" if best is None else f"; the weights kept are those of epoch {best:.0f}"
+    return f"{count(metrics.get('epochs'))}{kept}"
+
+
+def _pictures(run: Part) -> list[Picture]:
+    history = run.tables.get("history")
+    if history is None:
+        return []
+    metrics = run.metrics
+    best = metrics.get("best_reference")
+    if f"ref_{best}" not in history:
+        best = None
+    rule = rule_words(metrics.get("rule")) or None
+    last = history.iloc[-1]
+    epochs = count(len(history))
+    drawn = [
+        picture(
+            lambda: perplexity_curve(history, best=best, rule=rule, ax=new_axes(10.6, 4.3)),
+            f"Perplexity of masked bins over {epochs} epochs beside the references that need no "
+            f"network: at the last epoch {number(last.get('perplexity'), 2)}.",
+        ),
+        picture(
+            lambda: loss_curve(history, ax=new_axes(4.1, 3.5)),
+            f"Training and validation loss over {epochs} epochs: at the last epoch "
+            f"{number(last.get('train_loss'))} and {number(last.get('val_loss'))}.",
+        ),
+        picture(
+            lambda: masked_accuracy_curve(history, ax=new_axes(4.1, 3.5)),
+            f"Share of masked bins named right over {epochs} epochs: at the last epoch "
+            f"{percent(last.get('masked_accuracy'), 1)}.",
+        ),
+        picture(
+            lambda: zero_nonzero_curve(history, ax=new_axes(4.1, 3.5)),
+            f"Masked accuracy of zero and nonzero genes over {epochs} epochs: at the last epoch "
+            f"{percent(last.get('zero_accuracy'), 1)} and "
+            f"{percent(last.get('nonzero_accuracy'), 1)}.",
+        ),
+    ]
+    return [one for one in drawn if one is not None]
+
+
+def example_rows(examples: Any) -> dict[str, Any] | None:
+    """Masked genes of one cell: the true bin beside the three most probable ones."""
+    if not isinstance(examples, Mapping) or not isinstance(examples.get("rows"), Sequence):
+        return None
+    rows = []
+    for row in examples["rows"]:
+        if not isinstance(row, Mapping):
+            continue
+        top = [
+            pair for pair in row.get("top") or () if isinstance(pair, Sequence) and len(pair) == 2
+        ]
+        true = row.get("true_bin")
+        rank = next((i for i, pair in enumerate(top) if pair[0] == true), None)
+        rows.append(
+            {
+                "symbol": str(row.get("gene_symbol") or row.get("gene_id") or DASH),
+                "id": str(row.get("gene_id") or DASH),
+                "true": DASH if true is None else str(true),
+                "top": [
+                    {"bin": str(name), "share": percent(share), "right": name == true}
+                    for name, share in top
+                ],
+                "rank": {
+                    None: "not among the three",
+                    0: "the first guess",
+                    1: "the second",
+                    2: "the third",
+                }[rank]
+                if rank is None or rank < 3
+                else "later",
+            }
+        )
+    if not rows:
+        return None
+    return {
+        "cell": str(examples.get("cell") or DASH),
+        "rows": rows,
+        "first": sum(row["rank"] == "the first guess" for row in rows),
+        "within": sum(row["rank"].startswith("the ") for row in rows),
+        "n": len(rows),
+    }
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
