@@ -66,8 +66,9 @@ def iter_blocks(
         raise DataError(f"row {wrong} was asked for, but there are {cells.n_obs} cells")
     name = layer_in_use(cells, layer)
     matrix = matrix_of(cells, name)
-    on_disk = stored(matrix, name)
-    if getattr(on_disk or matrix, "format", "") == "csc":
+    # Opened once: its offsets are read with the first block and kept.
+    matrix = stored(matrix, name) or matrix
+    if getattr(matrix, "format", "") == "csc":
         log.info("%s is stored by gene (CSC); it is turned into rows in memory first", name)
         matrix = to_csr(matrix, name)
     judged = verdict(some_rows(cells, matrix, name))

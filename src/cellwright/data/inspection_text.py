@@ -116,7 +116,10 @@ def _split(found: Inspection) -> str:
     if found.split_by is None or found.split_groups is None:
         return "single cells: no column names donors, libraries or batches to keep together"
     g = found.split_groups
-    return f"{found.split_by}: {g['n']} groups of {g['smallest']:,} to {g['largest']:,} cells"
+    sizes = f"{g['smallest']:,} to {g['largest']:,} cells"
+    if g["smallest"] == g["largest"]:
+        sizes = f"{g['largest']:,} cells each"
+    return f"{found.split_by}: {g['n']:,} groups of {sizes}"
 
 
 def _per_cell(found: Inspection) -> list[str]:

@@ -69,6 +69,8 @@ def matrix_of(cells: AnnData, name: str) -> Any:
 
 def stored(matrix: Any, name: str) -> StoredMatrix | None:
     """The on-disk view of a backed matrix, None for one in memory."""
+    if isinstance(matrix, StoredMatrix):
+        return matrix
     if isinstance(matrix, h5py.Dataset):
         return open_matrix(matrix, name)
     if isinstance(matrix, CSRDataset | CSCDataset):
