@@ -140,7 +140,9 @@ def interval(
     # Wilson's interval is lopsided towards 0 as if 0 were the end of the scale.
     open_below = not zero_is_edge and value < 0.5 and len(draws_b) > 1
     if open_below or (not near_edge and units >= FEW_UNITS):
-        return Interval(*percentile(draws_b, units), method="bootstrap")
+        low, high = percentile(draws_b, units)
+        # A score whose resamples are biased (rare classes go missing) still holds itself.
+        return Interval(min(low, value), max(high, value), method="bootstrap")
     if near_edge:
         # Cells per unit as a cell sees it: large units weigh more.
         together = float((sizes_u**2).sum() / sizes_u.sum())

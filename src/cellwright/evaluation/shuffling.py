@@ -1,4 +1,9 @@
-"""The label-shuffle control: a probe that learned permuted labels must score what a guess scores."""
+"""The label-shuffle control: a probe that learned permuted labels must score what a guess scores.
+
+It watches the exam itself: held-out labels that reach a fit on any way but the training labels.
+Vectors that hold the label by nature pass it, because a probe of random direction names such cells
+right as often as wrong.
+"""
 
 from __future__ import annotations
 
@@ -59,7 +64,7 @@ class ShuffleControl:
             "label-shuffle",
             "failure",
             f"{found}: something other than the training labels reaches the prediction.",
-            "Look for labels among the features, and for held-out cells among the fitted ones.",
+            "Look at how folds and vectors are made: held-out labels may reach the fit.",
         )
 
     def to_dict(self) -> dict[str, Any]:
