@@ -79,8 +79,10 @@ def stored(matrix: Any, name: str) -> StoredMatrix | None:
     return None
 
 
-def to_csr(matrix: Any, name: str = "X") -> sp.csr_matrix:
+def to_csr(matrix: Any, name: str = "X", *, copy: bool = True) -> sp.csr_matrix:
     """A copy as CSR with sorted indices, each entry once and no explicit zeros; type unchanged.
+
+    Without ``copy`` the matrix given may be changed and used up.
 
     Raises
     ------
@@ -88,14 +90,14 @@ def to_csr(matrix: Any, name: str = "X") -> sp.csr_matrix:
         If the matrix does not hold numbers.
     """
     if on_disk := stored(matrix, name):
-        matrix = on_disk.take_rows(np.arange(on_disk.shape[0]))
+        matrix, copy = on_disk.take_rows(np.arange(on_disk.shape[0])), False
     elif hasattr(matrix, "compute"):
         matrix = matrix.compute()
     if not sp.issparse(matrix):
         matrix = np.asarray(matrix)
     if matrix.dtype.kind not in "biuf":
         raise DataError(f"{name} holds {matrix.dtype} values, expected numbers")
-    csr = sp.csr_matrix(matrix, copy=True)
+    csr = sp.csr_matrix(matrix, copy=copy)
     csr.sum_duplicates()
     csr.eliminate_zeros()
     return csr
@@ -118,7 +120,7 @@ def checked(
     found = verdict(csr)
     refuse(found, name=name, assume_counts=assume_counts, elsewhere=elsewhere)
     small = found.n_fractional == 0 and (found.largest or 0) < _FLOAT32_WHOLE
-    csr.data = csr.data.astype(np.float32 if small else np.float64)
+    csr.data = csr.data.astype(np.float32 if small else np.float64, copy=False)
     return csr
 
 
@@ -178,4 +180,5 @@ def some_rows(cells: AnnData, matrix: Any, name: str) -> sp.csr_matrix:
 def take_rows(matrix: Any, name: str, rows_n: NDArray[np.int64]) -> sp.csr_matrix:
     """The rows asked for, in order, of a matrix in memory or on disk, as a clean CSR copy."""
     on_disk = stored(matrix, name)
-    return to_csr(on_disk.take_rows(rows_n) if on_disk else matrix[rows_n], name)
+    taken = on_disk.take_rows(rows_n) if on_disk else matrix[rows_n]
+    return to_csr(taken, name, copy=False)

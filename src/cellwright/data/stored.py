@@ -103,19 +103,17 @@ class StoredMatrix:
         """Sorted distinct rows of a CSR matrix (columns of a CSC matrix)."""
         starts, ends = self.indptr[major], self.indptr[major + 1]
         lengths = ends - starts
-        data = np.empty(int(lengths.sum()), dtype=self.dtype)
-        indices = np.empty(data.size, dtype=self.node["indices"].dtype)
-        at = 0
+        values, minors = [], []
         for first, last in _runs(starts, ends):
-            low, high = int(starts[first]), int(ends[last - 1])
-            size = int(lengths[first:last].sum())
-            values = _read(self.node["data"], slice(low, high))
-            minor = _read(self.node["indices"], slice(low, high))
-            if size != high - low:
-                keep = _positions(starts[first:last] - low, lengths[first:last])
-                values, minor = values[keep], minor[keep]
-            data[at : at + size], indices[at : at + size] = values, minor
-            at += size
+            part = slice(int(starts[first]), int(ends[last - 1]))
+            data, indices = _read(self.node["data"], part), _read(self.node["indices"], part)
+            if data.size != lengths[first:last].sum():
+                keep = _positions(starts[first:last] - part.start, lengths[first:last])
+                data, indices = data[keep], indices[keep]
+            values.append(data)
+            minors.append(indices)
+        data = _joined(values, self.dtype)
+        indices = _joined(minors, self.node["indices"].dtype)
         self._check_indices(indices)
         offsets = np.concatenate([[0], np.cumsum(lengths)])
         if self.format == "csr":
@@ -200,6 +198,12 @@ def _read(node: Any, part: slice) -> NDArray[Any]:
         raise DataError(
             f"{node.file.filename} is damaged at {node.name}: {text}; copy or download it again"
         ) from error
+
+
+def _joined(parts: list[NDArray[Any]], dtype: np.dtype[Any]) -> NDArray[Any]:
+    if len(parts) == 1:
+        return parts[0]
+    return np.concatenate(parts) if parts else np.empty(0, dtype)
 
 
 def _runs(
