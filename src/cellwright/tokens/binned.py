@@ -41,15 +41,16 @@ class BinnedTokenizer:
     zero_bin
         Whether zero is a bin of its own.
     exact_values
-        Nonzero training values up to which quantiles are exact; beyond, each is within 0.2 % of
-        the exact one (:class:`~cellwright.tokens.quantiles.GeneQuantiles`).
+        Nonzero training values up to which quantiles are exact (4 bytes of memory each); beyond,
+        each is within ``relative_error_`` of the exact one
+        (:class:`~cellwright.tokens.quantiles.GeneQuantiles`).
 
     Attributes
     ----------
     edges_ : list of (bins + 1,) float64, the edges of each gene in scaled units (those of the
         nonzero values if ``zero_bin``)
     n_bins_g : (g,) int64, the bins in use of each gene
-    exact_ : whether the quantiles are exact
+    relative_error_ : bound of the relative error of the edges, 0 if they are exact
     n_cells_ : training cells
 
     Raises
@@ -128,7 +129,7 @@ class BinnedTokenizer:
         for gene in range(store.n_genes):
             found = store.quantiles(gene, at, zeros=not self.zero_bin)
             edges.append(np.unique(found))
-        self._set(edges, n_cells=store.n_cells, exact=store.exact)
+        self._set(edges, n_cells=store.n_cells, relative_error=store.relative_error)
         return self
 
     def bins(self, counts_ng: Any) -> NDArray[np.uint8]:
@@ -184,7 +185,7 @@ class BinnedTokenizer:
             "log1p": np.asarray(self.log1p),
             "zero_bin": np.asarray(self.zero_bin),
             "exact_values": np.asarray(self.exact_values),
-            "exact": np.asarray(self.exact_),
+            "relative_error": np.asarray(self.relative_error_),
             "n_cells": np.asarray(self.n_cells_),
             "edges": np.concatenate([*self.edges_, np.empty(0)]),
             "n_edges_g": np.array([e.size for e in self.edges_], dtype=np.int64),
@@ -212,15 +213,19 @@ class BinnedTokenizer:
             )
             at = np.cumsum(state["n_edges_g"])[:-1]
             edges = [np.asarray(e, dtype=np.float64) for e in np.split(state["edges"], at)]
-            out._set(edges, n_cells=int(state["n_cells"]), exact=bool(state["exact"]))
+            out._set(
+                edges, n_cells=int(state["n_cells"]), relative_error=float(state["relative_error"])
+            )
         except KeyError as error:
             raise RunError(f"the saved tokenizer lacks {error.args[0]!r}") from None
         return out
 
-    def _set(self, edges: list[NDArray[np.float64]], *, n_cells: int, exact: bool) -> None:
+    def _set(
+        self, edges: list[NDArray[np.float64]], *, n_cells: int, relative_error: float
+    ) -> None:
         self.edges_ = edges
         self.n_cells_ = n_cells
-        self.exact_ = exact
+        self.relative_error_ = relative_error
         used = np.array([max(1, e.size - 1) for e in edges], dtype=np.int64)
         self.n_bins_g: NDArray[np.int64] = used + int(self.zero_bin)
         # Values outside go to the end bins, so the outer edges decide nothing.

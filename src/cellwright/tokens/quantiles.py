@@ -6,9 +6,8 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-# Mantissa bits kept by the histogram: buckets are 2**-8 wide relative to their value.
-_BITS = 8
-_SHIFT = np.uint32(23 - _BITS)
+# Buckets per factor of two, over all genes: bounds the histogram at a few hundred megabytes.
+_BUCKETS = 1 << 23
 # Blocks are gathered to at least this many values before they are sorted by gene.
 _CHUNK = 1 << 22
 
@@ -18,19 +17,21 @@ class GeneQuantiles:
 
     Up to ``exact_values`` nonzero values are kept (4 bytes each) and quantiles are those of
     ``np.quantile`` (linear method). Beyond, every value is counted in a histogram whose buckets
-    are fixed (the float32 number without its last 15 bits), so memory no longer grows with the
-    cells, the result does not depend on the order of the cells, and every quantile is within a
-    relative error of 2**-9 (0.2 %) of the exact one.
+    are fixed (the float32 number without its last bits), so memory no longer grows with the
+    cells, the result does not depend on their order, and every quantile is within
+    ``relative_error`` of the exact one: 0.012 % up to 2,048 genes, 0.2 % at 32,768, at most 0.4 %.
 
     References
     ----------
     Masson, Rim and Lee (2019), DDSketch: relative-error quantiles from fixed buckets.
     """
 
-    relative_error = 2.0 ** -(_BITS + 1)
-
     def __init__(self, n_genes: int, *, exact_values: int) -> None:
         self.n_genes = n_genes
+        # Bits of the mantissa that a bucket keeps; its middle is half a bucket from its ends.
+        bits = max(7, min(12, (_BUCKETS // max(n_genes, 1)).bit_length() - 1))
+        self._shift = np.uint32(23 - bits)
+        self._error = 2.0 ** -(bits + 1)
         self.exact_values = exact_values
         self.n_cells = 0
         self.n_values = 0
@@ -38,12 +39,17 @@ class GeneQuantiles:
         self._waiting_values = 0
         self._chunks: list[tuple[NDArray[np.int64], NDArray[np.float32]]] = []
         self._lowest = 0
-        self._histogram_gb: NDArray[np.int64] | None = None
+        self._histogram_gb: NDArray[np.uint32] | None = None
 
     @property
     def exact(self) -> bool:
         """Whether quantiles are exact so far."""
         return self._histogram_gb is None
+
+    @property
+    def relative_error(self) -> float:
+        """Bound of the relative error of every quantile; 0 while they are exact."""
+        return 0.0 if self.exact else self._error
 
     def add(self, values_ng: sp.csr_matrix) -> None:
         """Take in the values (float32, 0 and above) of more cells, CSR, cells × genes."""
@@ -99,11 +105,11 @@ class GeneQuantiles:
         if data.size == 0:
             return
         # The bits of positive floats are in the order of the floats.
-        bucket = (data.view(np.uint32) >> _SHIFT).astype(np.int64)
+        bucket = (data.view(np.uint32) >> self._shift).astype(np.int64)
         low, high = int(bucket.min()), int(bucket.max()) + 1
         if self._histogram_gb is None:
             self._lowest = low
-            self._histogram_gb = np.zeros((self.n_genes, high - low), dtype=np.int64)
+            self._histogram_gb = np.zeros((self.n_genes, high - low), dtype=np.uint32)
         before = max(0, self._lowest - low)
         after = max(0, high - self._lowest - self._histogram_gb.shape[1])
         if before or after:
@@ -114,23 +120,25 @@ class GeneQuantiles:
         for gene in range(self.n_genes):
             part = bucket[at_g[gene] : at_g[gene + 1]]
             if part.size:
-                self._histogram_gb[gene] += np.bincount(part, minlength=width)
+                self._histogram_gb[gene] += np.bincount(part, minlength=width).astype(np.uint32)
 
     def _from_histogram(
         self,
-        histogram_gb: NDArray[np.int64],
+        histogram_gb: NDArray[np.uint32],
         gene: int,
         at: NDArray[np.float64],
         zeros: bool,
     ) -> NDArray[np.float64]:
         counts = histogram_gb[gene]
-        ends = np.cumsum(counts)
+        ends = np.cumsum(counts, dtype=np.int64)
         nonzero = int(ends[-1])
         n_zeros = self.n_cells - nonzero if zeros else 0
         n = nonzero + n_zeros
         if n == 0:
             return np.empty(0, dtype=np.float64)
-        edges = np.arange(self._lowest, self._lowest + counts.size + 1).astype(np.uint32) << _SHIFT
+        edges = (
+            np.arange(self._lowest, self._lowest + counts.size + 1).astype(np.uint32) << self._shift
+        )
         edges_b = edges.view(np.float32).astype(np.float64)
         middles_b = (edges_b[:-1] + edges_b[1:]) / 2
 

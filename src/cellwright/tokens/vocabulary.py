@@ -20,7 +20,7 @@ _HEADER = ["gene_id", "gene_symbol", "aliases"]
 _SEPARATOR = "|"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Alignment:
     """Where the g genes of a vocabulary stand among the m genes of some data.
 
@@ -48,7 +48,7 @@ class Alignment:
         return int((self.genes_m >= 0).sum() - (self.columns_g >= 0).sum())
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Vocabulary:
     """Genes in order, each with an id, a symbol and other names it may carry.
 
@@ -184,12 +184,11 @@ class Vocabulary:
         columns = [names.gene_id, names.gene_symbol]
         genes_m = np.full(len(var), -1, dtype=np.int64)
         for table in self._tables():
-            taken = np.zeros(len(self) + 1, dtype=bool)
-            taken[genes_m] = True
-            taken[-1] = False
             for column in columns:
+                # Genes found by better names only: duplicates join a gene, rivals do not.
+                taken = np.zeros(len(self), dtype=bool)
+                taken[genes_m[genes_m >= 0]] = True
                 found = np.array([table.get(name, -1) for name in column.tolist()], dtype=np.int64)
-                # ``taken`` holds the genes of the better names only: duplicates join, rivals do not.
                 fits = (genes_m < 0) & (found >= 0) & ~taken[found]
                 genes_m[fits] = found[fits]
         columns_g = np.full(len(self), -1, dtype=np.int64)

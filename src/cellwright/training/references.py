@@ -38,7 +38,7 @@ class References:
     accuracy
         Share of masked positions whose bin is the gene's most frequent one under the masking
         rule, higher is better: ``majority``, and the same where the true bin is the lowest
-        (``majority_zero``) or above (``majority_nonzero``); NaN where there are no such positions.
+        (``majority_zero``) or above (``majority_nonzero``), left out where there are none.
     nll_n
         Mean negative log likelihood of each test cell under each reference, in nats; NaN for a
         cell without masked positions.
@@ -223,11 +223,8 @@ def _log(frequencies_gk: NDArray[np.float64]) -> NDArray[np.float32]:
 def _accuracy(frequencies_gk: NDArray[np.float64], test: Positions) -> dict[str, float]:
     right = frequencies_gk.argmax(axis=1)[test.genes_m] == test.bins_m
     zero = test.bins_m == 0
-    return {
-        "majority": float(right.mean()),
-        "majority_zero": float(right[zero].mean()) if zero.any() else float("nan"),
-        "majority_nonzero": float(right[~zero].mean()) if not zero.all() else float("nan"),
-    }
+    kinds = {"majority": right, "majority_zero": right[zero], "majority_nonzero": right[~zero]}
+    return {name: float(found.mean()) for name, found in kinds.items() if found.size}
 
 
 def _per_cell(nll_m: NDArray[np.float64], test: Positions, n: int) -> NDArray[np.float64]:
