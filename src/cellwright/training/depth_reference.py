@@ -69,6 +69,7 @@ def depth_reference(
     tune = train.take(tune_rows)
     for genes in _gene_slices(train.n_genes, centres_l.size * n_values):
         table = _table(train, levels_n, centres_l.size, n_values, genes)
+        total_lg = table.reshape(centres_l.size, -1, n_values).sum(axis=2)
         weight_ng = tune.weights(slice(None), genes)
         bins_ng = tune.bins_ng[:, genes].astype(np.int64)
         prior_ng = tune_prior_ng[:, genes]
@@ -76,7 +77,7 @@ def depth_reference(
             itself = kernel_nl[np.arange(own.size), own][:, None] * weight_ng
             counts_ngk = (kernel_nl @ table).reshape(own.size, -1, n_values)
             hit = np.take_along_axis(counts_ngk, bins_ng[:, :, None], axis=2)[:, :, 0] - itself
-            total = counts_ngk.sum(axis=2) - itself
+            total = kernel_nl @ total_lg - itself
             for j, prior in enumerate(_PRIORS):
                 p = _mixed(np.maximum(hit, 0), np.maximum(total, 0), prior, prior_ng)
                 losses[i, j] -= (weight_ng * np.log(np.maximum(p, _FAINT))).sum()
@@ -87,6 +88,7 @@ def depth_reference(
     kernel_nl = _kernel(test_visible_n.astype(np.float64), centres_l, bandwidth)
     for genes in _gene_slices(train.n_genes, centres_l.size * n_values):
         table = _table(train, levels_n, centres_l.size, n_values, genes)
+        total_lg = table.reshape(centres_l.size, -1, n_values).sum(axis=2)
         low, high, _ = genes.indices(train.n_genes)
         mine = np.flatnonzero((test.genes_m >= low) & (test.genes_m < high))
         step = max(1, _TABLE_VALUES // table.shape[1])
@@ -95,7 +97,7 @@ def depth_reference(
             counts_ngk = (kernel_nl[start : start + step] @ table).reshape(-1, high - low, n_values)
             row, gene, value = test.rows_m[some] - start, test.genes_m[some], test.bins_m[some]
             hit = counts_ngk[row, gene - low, value]
-            total = counts_ngk.sum(axis=2)[row, gene - low]
+            total = (kernel_nl[start : start + step] @ total_lg)[row, gene - low]
             nll_m[some] = -np.log(_mixed(hit, total, prior, frequencies_gk[gene, value]))
     return DepthReference(bandwidth=float(bandwidth), prior=prior, nll_m=nll_m)
 

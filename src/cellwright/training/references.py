@@ -79,7 +79,7 @@ def references(
     *,
     n_values: int | None = None,
     max_train: int = 20_000,
-    max_tune: int = 1_000,
+    max_tune: int = 500,
 ) -> References:
     """Predict the masked bins of test cells without a network, from training cells alone.
 
@@ -127,8 +127,8 @@ def references(
 
     plain_gk = train.bin_counts(n_values, weighted=False)[0]
     masked_gk = train.bin_counts(n_values, weighted=True)[0]
-    smoothing, _ = _smoothing(plain_gk, tune, n_bins_g, weighted=False)
-    smoothing_masked, tune_prior_ng = _smoothing(masked_gk, tune, n_bins_g, weighted=True)
+    smoothing = _smoothing(plain_gk, n_bins_g)
+    smoothing_masked, tune_prior_ng = _smoothing_masked(masked_gk, tune, n_bins_g)
     frequencies_gk = _frequencies(masked_gk, smoothing_masked, n_bins_g)
     at = (test.genes_m, test.bins_m)
     depth = depth_reference(
@@ -181,29 +181,35 @@ def references(
     )
 
 
-def _smoothing(
-    counts_gk: NDArray[np.float64],
-    tune: TrainingBins,
-    n_bins_g: NDArray[np.int64],
-    *,
-    weighted: bool,
-) -> tuple[float, NDArray[np.float64]]:
-    """The additive smoothing of the lowest leave-one-out loss, and the probabilities it gives.
+def _smoothing(counts_gk: NDArray[np.float64], n_bins_g: NDArray[np.int64]) -> float:
+    """The additive smoothing of the lowest leave-one-out loss over all training cells.
 
-    The loss of a position counts by its probability of being masked, as on test cells.
+    A cell left out takes 1 from its bin, so the counts alone hold the loss.
+    """
+    hit = np.maximum(counts_gk - 1, 0)
+    total = np.maximum(counts_gk.sum(axis=1, keepdims=True) - 1, 0)
+    bins = n_bins_g[:, None]
+    losses = [-(counts_gk * np.log((hit + s) / (total + s * bins))).sum() for s in _SMOOTHING]
+    return _SMOOTHING[int(np.argmin(losses))]
+
+
+def _smoothing_masked(
+    counts_gk: NDArray[np.float64], tune: TrainingBins, n_bins_g: NDArray[np.int64]
+) -> tuple[float, NDArray[np.float64]]:
+    """The same for counts weighted by the rule, and the probabilities it gives each position.
+
+    A position's loss counts by its probability of being masked, as it does on test cells.
     """
     weight_ng = tune.weights(slice(None))
-    itself = weight_ng if weighted else 1.0
     genes = np.arange(tune.n_genes)
-    hit = np.maximum(counts_gk[genes, tune.bins_ng] - itself, 0.0)
-    total = np.maximum(counts_gk.sum(axis=1) - itself, 0.0)
-    best: tuple[float, float, NDArray[np.float64]] | None = None
+    hit = np.maximum(counts_gk[genes, tune.bins_ng] - weight_ng, 0.0)
+    total = np.maximum(counts_gk.sum(axis=1) - weight_ng, 0.0)
+    losses, given = [], []
     for smoothing in _SMOOTHING:
-        p = (hit + smoothing) / (total + smoothing * n_bins_g)
-        loss = -float((weight_ng * np.log(p)).sum())
-        if best is None or loss < best[0]:
-            best = (loss, smoothing, p)
-    return (_SMOOTHING[0], hit) if best is None else best[1:]
+        given.append((hit + smoothing) / (total + smoothing * n_bins_g))
+        losses.append(-float((weight_ng * np.log(given[-1])).sum()))
+    best = int(np.argmin(losses))
+    return _SMOOTHING[best], given[best]
 
 
 def _frequencies(
