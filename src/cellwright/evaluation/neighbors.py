@@ -113,9 +113,7 @@ def neighbor_graph(
     if n < 3:
         raise DataError(f"{name} has vectors of {n} cells, too few for a neighbour graph")
     k = min(neighbors, n) - 1
-    search = NearestNeighbors(n_neighbors=k, metric=metric).fit(vectors)
-    distance_nk, near_nk = search.kneighbors()
-    distance_nk = np.maximum(distance_nk, 0)
+    distance_nk, near_nk = _nearest(vectors, k, metric)
     weight_nk = _weights(distance_nk, np.log2(k + 1))
     rows = np.repeat(np.arange(n), k)
     one_way = sparse.csr_matrix((weight_nk.ravel(), (rows, near_nk.ravel())), shape=(n, n))
@@ -136,6 +134,22 @@ def label_codes(labels_n: NDArray[Any]) -> tuple[NDArray[np.int64], tuple[str, .
     codes_n = np.full(len(labels), -1, dtype=np.int64)
     codes_n[~missing] = codes
     return codes_n, tuple(str(name) for name in names)
+
+
+def _nearest(
+    vectors_nd: NDArray[np.floating], k: int, metric: str
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Distances to and positions of the k nearest others, exact."""
+    length_n = np.linalg.norm(vectors_nd, axis=1)
+    if metric != "cosine" or not length_n.all():
+        distance_nk, near_nk = (
+            NearestNeighbors(n_neighbors=k, metric=metric).fit(vectors_nd).kneighbors()
+        )
+        return np.maximum(distance_nk, 0), near_nk
+    # On the unit sphere the cosine distance is half the squared chord, which is much faster found.
+    unit_nd = vectors_nd / length_n[:, None]
+    chord_nk, near_nk = NearestNeighbors(n_neighbors=k, algorithm="brute").fit(unit_nd).kneighbors()
+    return chord_nk.astype(np.float64) ** 2 / 2, near_nk
 
 
 def _weights(distance_nk: NDArray[np.float64], target: float) -> NDArray[np.float64]:

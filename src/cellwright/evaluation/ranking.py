@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import sparse
 
 from cellwright.evaluation.resampling import Resamples
 
@@ -42,21 +43,23 @@ def pairs_won(
 
     With this table the AUC of a resample with unit weights w is w·A·w over its number of pairs.
     """
-    values, rank_m = np.unique(score_m, return_inverse=True)
-    order = np.argsort(rank_m, kind="stable")
-    rank_m, positive_m, unit_m = rank_m[order], positive_m[order], unit_m[order]
+    values_v, rank_p = np.unique(score_m[positive_m], return_inverse=True)
+    shape = (len(values_v), n_units)
+    positives_vu = _counts(rank_p, unit_m[positive_m], shape)
+    # A negative loses half a point to every value from the first not below it, and half to every
+    # value from the first above it: a whole one to those above, half a one to its ties.
+    negative, unit_q = score_m[~positive_m], unit_m[~positive_m]
+    entering_vu = sum(
+        _counts(np.searchsorted(values_v, negative, side=side), unit_q, shape)
+        for side in ("left", "right")
+    )
     won_uu = np.zeros((n_units, n_units))
     below_u = np.zeros(n_units)
-    for start in range(0, len(values), chunk):
-        stop = min(start + chunk, len(values))
-        here = slice(*np.searchsorted(rank_m, [start, stop]))
-        cell_m = (rank_m[here] - start) * n_units + unit_m[here]
-        size = (stop - start) * n_units
-        positives = np.bincount(cell_m[positive_m[here]], minlength=size).reshape(-1, n_units)
-        negatives = np.bincount(cell_m[~positive_m[here]], minlength=size).reshape(-1, n_units)
-        upto = below_u + np.cumsum(negatives, axis=0)
-        won_uu += positives.T.astype(np.float64) @ (upto - negatives / 2)
-        below_u = upto[-1]
+    for start in range(0, len(values_v), chunk):
+        here = slice(start, start + chunk)
+        below_vu = below_u + np.cumsum(entering_vu[here].toarray(), axis=0) / 2
+        won_uu += positives_vu[here].T @ below_vu
+        below_u = below_vu[-1]
     return won_uu
 
 
@@ -78,3 +81,11 @@ def resampled_auc(
         pairs = (weights_bu @ positives_u) * (weights_bu @ negatives_u)
         draws.append(np.divide(wins, pairs, out=np.full(len(wins), np.nan), where=pairs > 0))
     return np.concatenate(draws)
+
+
+def _counts(
+    row: NDArray[np.integer], unit: NDArray[np.int64], shape: tuple[int, int]
+) -> sparse.csr_matrix:
+    inside = row < shape[0]
+    ones = np.ones(int(inside.sum()))
+    return sparse.csr_matrix((ones, (row[inside], unit[inside])), shape=shape)
