@@ -5,6 +5,7 @@ CellwrightError              one sentence for the user, exit status 1
 ├── SettingsError            a setting or argument has a value that cannot work
 ├── RunError                 a run folder is missing, foreign, incomplete or in use
 ├── MissingExtra             an optional package is needed; the sentence holds the pip line
+├── Interrupted              a signal stopped a run; its checkpoint is saved, exit status 130 or 143
 └── CheckFailed              a check failed under --strict, exit status 3
 
 Each message says what was asked, what was given, why it does not fit and what to do.
@@ -39,6 +40,14 @@ class MissingExtra(CellwrightError):
             f"{purpose} needs the package {package}, which is not installed: "
             f"pip install 'cellwright[{extra}]'"
         )
+
+
+class Interrupted(CellwrightError):
+    """A signal stopped the run after its checkpoint was saved."""
+
+    def __init__(self, message: str, signal_number: int) -> None:
+        super().__init__(message)
+        self.exit_status = 128 + signal_number
 
 
 class CheckFailed(CellwrightError):

@@ -39,6 +39,11 @@ class _WeightPerBin(torch.autograd.Function):
         return grad_lng.reshape(grad_lng.shape[0], -1) @ onehot_tk, None
 
 
+def _weight_per_bin(table_lk: Tensor, ids_ng: Tensor) -> Tensor:
+    out: Tensor = _WeightPerBin.apply(table_lk, ids_ng)  # type: ignore[no-untyped-call]
+    return out
+
+
 class BinAttention(nn.Module):
     """Latent queries attend to the visible (gene, bin) tokens of each cell.
 
@@ -95,7 +100,7 @@ class BinAttention(nn.Module):
         bin_weight_lk = nn.functional.pad(bin_weight_lk, (0, 1))
         ids_ng = value_ids_ng.masked_fill(hidden_ng, self.values)
 
-        weight_lng = _WeightPerBin.apply(bin_weight_lk.to(dtype), ids_ng)
+        weight_lng = _weight_per_bin(bin_weight_lk.to(dtype), ids_ng)
         value_ghd = self.gene_value(gene_gd).float().view(g, heads, head_width)
         value_lgd = gene_weight_lg.view(self.latents, heads, g, 1) * value_ghd.permute(1, 0, 2)
         value_lgd = value_lgd.reshape(-1, g, head_width).to(dtype)

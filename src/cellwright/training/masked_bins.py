@@ -7,7 +7,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -20,7 +22,7 @@ class MaskedMeasures:
 
     loss: mean negative log likelihood in nats (lower is better); the accuracies are the share of
     masked positions whose most probable bin is the true one, over all, over true bin 0, and over
-    the others (higher is better; NaN where there is none).
+    the others (higher is better; NaN where there is none); nll_n: mean loss of each cell.
     """
 
     loss: float
@@ -28,6 +30,7 @@ class MaskedMeasures:
     zero_accuracy: float
     nonzero_accuracy: float
     positions: int
+    nll_n: NDArray[np.float64]
 
     @property
     def perplexity(self) -> float:
@@ -52,34 +55,32 @@ def measure(
     """Score a model in float32 without dropout; its training mode is restored."""
     training = model.training
     model.eval()
-    loss, hits = 0.0, {True: 0, False: 0}
+    per_cell: list[NDArray[np.float64]] = []
+    hits = {True: 0, False: 0}
     seen = {True: 0, False: 0}
     for cpu_batch in batches:
         batch = cpu_batch.to(device)
         with torch.autocast(device.type, enabled=False):
             logits = model(batch.value_ids_ng, batch.hidden_ng, batch.targets_nm)
-        loss += float(
-            functional.cross_entropy(
-                logits.flatten(0, 1).double(), batch.truth_nm.flatten(), reduction="sum"
-            )
-            if device.type != "mps"
-            else functional.cross_entropy(
-                logits.flatten(0, 1), batch.truth_nm.flatten(), reduction="sum"
-            )
-        )
-        right = logits.argmax(-1) == batch.truth_nm
+        # Summed in float64 on the CPU, which every device can hand to (MPS has no float64).
+        logits, truth_nm = logits.cpu().double(), cpu_batch.truth_nm
+        nll_m = functional.cross_entropy(logits.flatten(0, 1), truth_nm.flatten(), reduction="none")
+        per_cell.append(nll_m.view(truth_nm.shape).mean(1).numpy())
+        right = logits.argmax(-1) == truth_nm
         for zero in (True, False):
-            of_kind = (batch.truth_nm == 0) == zero
+            of_kind = (truth_nm == 0) == zero
             seen[zero] += int(of_kind.sum())
             hits[zero] += int((right & of_kind).sum())
     model.train(training)
     total = seen[True] + seen[False]
+    nll_n = np.concatenate(per_cell)
     return MaskedMeasures(
-        loss=loss / total,
+        loss=float(nll_n.mean()),
         accuracy=(hits[True] + hits[False]) / total,
         zero_accuracy=hits[True] / seen[True] if seen[True] else math.nan,
         nonzero_accuracy=hits[False] / seen[False] if seen[False] else math.nan,
         positions=total,
+        nll_n=nll_n,
     )
 
 

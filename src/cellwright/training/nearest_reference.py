@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numba
 import numpy as np
 from numpy.typing import NDArray
 
@@ -79,9 +80,10 @@ def nearest_reference(
     )
     prior_p = tune_prior_ng[tune_at.rows_m, tune_at.genes_m]
     losses = np.zeros((len(sizes), len(_PRIORS)))
-    for i, (hit, total) in enumerate(_counts(train, near, tune_at, sizes)):
+    hit_sm, total_sm = _counts(train, near, tune_at, sizes)
+    for i in range(len(sizes)):
         for j, prior in enumerate(_PRIORS):
-            p = (hit + prior * prior_p) / (total + prior)
+            p = (hit_sm[i] + prior * prior_p) / (total_sm[i] + prior)
             losses[i, j] = -np.log(np.maximum(p, _FAINT)).mean()
     i, j = divmod(int(losses.argmin()), len(_PRIORS))
     size, prior = sizes[i], _PRIORS[j]
@@ -89,8 +91,8 @@ def nearest_reference(
     near = _nearest(
         test_bins_ng * scale_g - mean_g, test_mask_ng, vectors_ng, squares_ng, size, None
     )
-    hit, total = _counts(train, near, test, [size])[0]
-    p = (hit + prior * frequencies_gk[test.genes_m, test.bins_m]) / (total + prior)
+    (hit_m,), (total_m,) = _counts(train, near, test, [size])
+    p = (hit_m + prior * frequencies_gk[test.genes_m, test.bins_m]) / (total_m + prior)
     return NearestReference(size, prior, train.n_cells, -np.log(p))
 
 
@@ -121,24 +123,52 @@ def _nearest(
 
 def _counts(
     train: TrainingBins, near_ns: NDArray[np.int64], at: Positions, sizes: list[int]
-) -> list[tuple[NDArray[np.float64], NDArray[np.float64]]]:
-    """For each number of neighbours: weight of those with the true bin, and of all, per position."""
-    out = [(np.empty(at.rows_m.size), np.empty(at.rows_m.size)) for _ in sizes]
-    ends = np.searchsorted(at.rows_m, np.arange(near_ns.shape[0] + 1))
-    for n in range(near_ns.shape[0]):
-        here = slice(ends[n], ends[n + 1])
-        near = near_ns[n][:, None]
-        genes = at.genes_m[here]
-        same = train.bins_ng[near, genes] == at.bins_m[here]
-        weight = np.where(
-            train.nonzero_ng[near, genes], train.if_nonzero_n[near], train.if_zero_n[near]
-        )
-        hit = weight * same
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Weight of the neighbours with the true bin, and of all, (sizes, positions)."""
+    hit_sm = np.empty((len(sizes), at.rows_m.size))
+    total_sm = np.empty_like(hit_sm)
+    _count(
+        train.bins_ng,
+        train.nonzero_ng,
+        train.if_nonzero_n,
+        train.if_zero_n,
+        near_ns,
+        at.rows_m,
+        at.genes_m,
+        at.bins_m,
+        np.array(sizes),
+        hit_sm,
+        total_sm,
+    )
+    return hit_sm, total_sm
+
+
+@numba.njit(cache=True, nogil=True)
+def _count(
+    bins_ng: NDArray[np.uint8],
+    nonzero_ng: NDArray[np.bool_],
+    if_nonzero_n: NDArray[np.float64],
+    if_zero_n: NDArray[np.float64],
+    near_ns: NDArray[np.int64],
+    rows_m: NDArray[np.int64],
+    genes_m: NDArray[np.int64],
+    bins_m: NDArray[np.int64],
+    sizes_s: NDArray[np.int64],
+    hit_sm: NDArray[np.float64],
+    total_sm: NDArray[np.float64],
+) -> None:
+    for m in range(rows_m.size):
+        gene = genes_m[m]
+        hit = 0.0
+        total = 0.0
         done = 0
-        hits, totals = np.zeros(genes.size), np.zeros(genes.size)
-        for (hit_m, total_m), size in zip(out, sizes, strict=True):
-            hits = hits + hit[done:size].sum(axis=0)
-            totals = totals + weight[done:size].sum(axis=0)
-            hit_m[here], total_m[here] = hits, totals
-            done = size
-    return out
+        for s in range(sizes_s.size):
+            for k in range(done, sizes_s[s]):
+                cell = near_ns[rows_m[m], k]
+                weight = if_nonzero_n[cell] if nonzero_ng[cell, gene] else if_zero_n[cell]
+                total += weight
+                if bins_ng[cell, gene] == bins_m[m]:
+                    hit += weight
+            done = sizes_s[s]
+            hit_sm[s, m] = hit
+            total_sm[s, m] = total

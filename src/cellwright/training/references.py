@@ -15,7 +15,7 @@ from cellwright.training.nearest_reference import nearest_reference
 
 _SMOOTHING = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
 _MAX_TUNE_VALUES = 1 << 21
-_MAX_NEAREST_VALUES = 1 << 27
+_MAX_NEAREST_VALUES = 1 << 26
 # exp(-20) is 2e-9: as good as never, yet finite in every number type.
 _UNUSED = -20.0
 
@@ -102,7 +102,7 @@ def references(
         Number of value ids; default the most bins of a gene.
     max_train
         Training cells among which the nearest are looked for, at most; fewer where cells × genes
-        would exceed 2**27. The other references use all.
+        would exceed 2**26. The other references use all.
     max_tune
         Training cells on which settings are chosen, at most; fewer where cells × genes would
         exceed 2**21.

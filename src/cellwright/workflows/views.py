@@ -274,7 +274,7 @@ def _run(folder: Path, subject: Subject, taken: set[str]) -> tuple[CellView, Cel
 
     run = encoder.load(folder)
     name = run.name if run.name not in taken else str(folder)
-    seen_n = run.seen(np.asarray(subject.cells.obs_names, dtype=str), subject.hashes)
+    seen_n = run.seen(subject.slim, assume_counts=subject.assume_counts)
     views = []
     for source, baseline in ((run, False), (run.untrained(), True)):
         kept: list[NDArray[np.float32]] = []
@@ -283,10 +283,10 @@ def _run(folder: Path, subject: Subject, taken: set[str]) -> tuple[CellView, Cel
             _: NDArray[np.int64], source: Any = source, kept: list[Any] = kept
         ) -> NDArray[np.float32]:
             if not kept:
-                kept.append(np.asarray(source.transform(subject.slim), dtype=np.float32))
+                kept.append(source.transform(subject.slim, assume_counts=subject.assume_counts))
             return kept[0]
 
-        views.append(_view(name, subject, vectors, np.asarray(seen_n, str), baseline=baseline))
+        views.append(_view(name, subject, vectors, seen_n, baseline=baseline))
     return views[0], views[1]
 
 

@@ -1,0 +1,268 @@
+"""The one training loop: Lightning Fabric, fixed validation masks, exact checkpoints."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+
+from cellwright.errors import Interrupted, RunError
+from cellwright.tokens.masking import MaskRule
+from cellwright.training.batches import (
+    BinnedCells,
+    batches_per_epoch,
+    training_batches,
+    validation_batches,
+)
+from cellwright.training.checkpoint import has_checkpoint, load_checkpoint, save_checkpoint
+from cellwright.training.masked_bins import masked_loss, measure
+from cellwright.training.run_folder import RunFolder
+from cellwright.training.schedule import learning_rate
+from cellwright.training.settings import PretrainSettings
+from cellwright.training.signals import StopRequest, stop_on_signal
+
+log = logging.getLogger(__name__)
+
+Row = dict[str, float]
+
+
+@dataclass
+class Progress:
+    """Where a run stands; everything here is in the checkpoint."""
+
+    epoch: int = 0
+    batch: int = 0
+    step: int = 0
+    loss_sum: float = 0.0
+    cells: int = 0
+    seconds: float = 0.0
+    total_seconds: float = 0.0
+    best_loss: float = math.inf
+    best_epoch: int = 0
+    worse_epochs: int = 0
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """What training leaves: best weights on validation, the last ones, and a row per epoch."""
+
+    best: dict[str, Tensor]
+    last: dict[str, Tensor]
+    history: list[Row]
+    best_epoch: int
+    seconds: float
+    cells_per_second: float
+    stopped_early: bool
+
+
+def fit(
+    model: nn.Module,
+    train: BinnedCells,
+    val: BinnedCells,
+    settings: PretrainSettings,
+    fabric: Fabric,
+    folder: RunFolder,
+    *,
+    references: Mapping[str, float],
+    resume: bool = False,
+    on_epoch: Callable[[Row], None] | None = None,
+    on_step: Callable[[Progress, int], None] | None = None,
+) -> Fitted:
+    """Train ``model`` on ``train``; ``val`` chooses the best epoch and nothing else.
+
+    Parameters
+    ----------
+    references
+        Reference values that every row of the history repeats (columns ``ref_*``).
+    resume
+        Continue from the folder's checkpoint; on one process the weights come out the same, bit
+        for bit, as if the run had never stopped.
+    on_epoch, on_step
+        Called by the first process with the row of an epoch, and with (progress, steps in all).
+
+    Raises
+    ------
+    Interrupted
+        After SIGINT or SIGTERM, with the checkpoint saved.
+    RunError
+        If the loss stops being a number, or ``resume`` finds no fitting checkpoint.
+    """
+    rule = settings.mask_rule
+    with torch.random.fork_rng():
+        torch.manual_seed(settings.seed * fabric.world_size + fabric.global_rank)
+        bare = model
+        optimizer = torch.optim.AdamW(
+            _decayed(model, settings.weight_decay), lr=settings.learning_rate, betas=(0.9, 0.98)
+        )
+        best = _copy(bare)
+        progress = Progress()
+        history: list[Row] = []
+        wrapped, stepper = fabric.setup(model, optimizer)
+        if resume and has_checkpoint(folder.checkpoint):
+            best, facts = load_checkpoint(folder.checkpoint, bare, optimizer)
+            progress, history = Progress(**facts["progress"]), facts["history"]
+        steps = settings.epochs * batches_per_epoch(len(train), settings.batch_size)
+
+        def save() -> None:
+            if fabric.is_global_zero:
+                facts = {"progress": progress.__dict__, "history": history, "step": progress.step}
+                save_checkpoint(folder.checkpoint, bare, best, optimizer, facts)
+            fabric.barrier()
+
+        with stop_on_signal() as stop:
+            while progress.epoch < settings.epochs and not _patience_is_over(progress, settings):
+                _train_epoch(
+                    wrapped, train, rule, settings, fabric, stepper, progress, steps, stop, on_step
+                )
+                if stop and progress.batch < batches_per_epoch(len(train), settings.batch_size):
+                    save()
+                    raise Interrupted(_stopped(folder, progress), stop.signal_number)
+                measures = measure(
+                    bare,
+                    validation_batches(
+                        val, rule, batch_size=settings.val_batch_size, seed=settings.seed
+                    ),
+                    fabric.device,
+                )
+                progress.epoch += 1
+                row: Row = {
+                    "epoch": progress.epoch,
+                    "train_loss": progress.loss_sum / progress.cells,
+                    "val_loss": measures.loss,
+                    "perplexity": measures.perplexity,
+                    "masked_accuracy": measures.accuracy,
+                    "zero_accuracy": measures.zero_accuracy,
+                    "nonzero_accuracy": measures.nonzero_accuracy,
+                    "bits_per_gene": measures.bits_per_gene,
+                    "learning_rate": optimizer.param_groups[0]["lr"],
+                    "cells_per_second": progress.cells / progress.seconds,
+                    "seconds": progress.seconds,
+                    **references,
+                }
+                history.append(row)
+                if measures.loss < progress.best_loss:
+                    progress.best_loss, progress.best_epoch = measures.loss, progress.epoch
+                    progress.worse_epochs = 0
+                    best = _copy(bare)
+                else:
+                    progress.worse_epochs += 1
+                progress.total_seconds += progress.seconds
+                progress.batch, progress.cells = 0, 0
+                progress.loss_sum, progress.seconds = 0.0, 0.0
+                save()
+                if fabric.is_global_zero:
+                    folder.write_history(history)
+                    if on_epoch is not None:
+                        on_epoch(row)
+                if stop and progress.epoch < settings.epochs:
+                    raise Interrupted(_stopped(folder, progress), stop.signal_number)
+        return Fitted(
+            best=best,
+            last=_copy(bare),
+            history=history,
+            best_epoch=progress.best_epoch,
+            seconds=progress.total_seconds,
+            cells_per_second=len(train) * progress.epoch / max(progress.total_seconds, 1e-9),
+            stopped_early=progress.epoch < settings.epochs,
+        )
+
+
+def _train_epoch(
+    model: Any,
+    train: BinnedCells,
+    rule: MaskRule,
+    settings: PretrainSettings,
+    fabric: Fabric,
+    optimizer: Any,
+    progress: Progress,
+    steps: int,
+    stop: StopRequest,
+    on_step: Callable[[Progress, int], None] | None,
+) -> None:
+    """The rest of the epoch that ``progress`` stands in; returns early on a stop request."""
+    world = fabric.world_size
+    size = settings.batch_size
+    model.train()
+    for cpu_batch in training_batches(
+        train,
+        rule,
+        batch_size=size,
+        epoch=progress.epoch,
+        seed=settings.seed,
+        first=progress.batch,
+        rank=fabric.global_rank,
+        world=world,
+    ):
+        started = time.perf_counter()
+        batch = cpu_batch.to(fabric.device)
+        rate = learning_rate(
+            progress.step,
+            steps,
+            peak=settings.learning_rate,
+            warmup_share=settings.warmup_share,
+            kind=settings.schedule,
+        )
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        logits = model(batch.value_ids_ng, batch.hidden_ng, batch.targets_nm)
+        # Processes average their gradients; the weight makes that the mean over all cells.
+        loss = masked_loss(logits, batch) * (batch.share * world)
+        optimizer.zero_grad(set_to_none=True)
+        fabric.backward(loss)
+        fabric.clip_gradients(model, optimizer, max_norm=settings.clip_norm)
+        optimizer.step()
+        mean = _mean(fabric, loss)
+        if not math.isfinite(mean):
+            raise RunError(
+                f"the training loss became {mean} in epoch {progress.epoch + 1}; lower "
+                f"--learning-rate (now {settings.learning_rate:g}) or use --precision float32"
+            )
+        cells = min(size, len(train) - progress.batch * size)
+        progress.loss_sum += mean * cells
+        progress.cells += cells
+        progress.batch += 1
+        progress.step += 1
+        progress.seconds += time.perf_counter() - started
+        if on_step is not None and fabric.is_global_zero:
+            on_step(progress, steps)
+        if stop:
+            return
+
+
+def _mean(fabric: Fabric, loss: Tensor) -> float:
+    if fabric.world_size == 1:
+        return loss.item()
+    reduced: Any = fabric.all_reduce(loss.detach(), reduce_op="mean")
+    return float(reduced)
+
+
+def _decayed(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+    """Weight decay for matrices; none for biases and norms."""
+    matrices = [p for p in model.parameters() if p.ndim > 1]
+    others = [p for p in model.parameters() if p.ndim <= 1]
+    return [
+        {"params": matrices, "weight_decay": weight_decay},
+        {"params": others, "weight_decay": 0.0},
+    ]
+
+
+def _patience_is_over(progress: Progress, settings: PretrainSettings) -> bool:
+    return settings.patience is not None and progress.worse_epochs >= settings.patience
+
+
+def _copy(model: nn.Module) -> dict[str, Tensor]:
+    return {k: v.detach().cpu().clone() for k, v in model.state_dict().items()}
+
+
+def _stopped(folder: RunFolder, progress: Progress) -> str:
+    return (
+        f"stopped by a signal in epoch {progress.epoch + 1}, batch {progress.batch}; the checkpoint "
+        f"is saved, the same command with --resume continues {folder.path}"
+    )
