@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from cellwright import __version__
-from cellwright.cli import cluster, console, inspect, probe, simulate, split
+from cellwright.cli import cluster, console, inspect, probe, report, simulate, split
 from cellwright.errors import CellwrightError
 
 app = typer.Typer(
@@ -42,6 +42,7 @@ def _root(
 app.command("cluster")(cluster.cluster)
 app.command("inspect")(inspect.inspect)
 app.command("probe")(probe.probe)
+app.command("report")(report.report)
 app.command("simulate")(simulate.simulate)
 app.command("split")(split.split)
 

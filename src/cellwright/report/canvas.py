@@ -29,6 +29,7 @@ WRITING: Any = {
     "svg.fonttype": "path",
     "pdf.fonttype": 42,
 }
+AS_TEXT: Any = {"svg.fonttype": "none", "font.sans-serif": ["DejaVu Sans", "Verdana", "Arial"]}
 NO_DATE: dict[str, dict[str, Any]] = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}
 
 
@@ -167,15 +168,21 @@ def save_figure(drawn: Drawn, path: Path | str, *, dpi: int = 200) -> Path:
 
 
 def rendered(drawn: Drawn, ending: str, *, dpi: int = 200, outlines: bool = True) -> bytes:
-    """The figure as the bytes of a ``png``, ``pdf`` or ``svg`` file.
+    """The figure as the bytes of a ``png``, ``webp`` (lossless), ``pdf`` or ``svg`` file.
 
     Without ``outlines`` the letters of an SVG stay text: a third of the size. The font drawn with
     is one of the widest, so that another in its place fits too.
     """
-    how: Any = WRITING if outlines else WRITING | {"svg.fonttype": "none"}
+    how: Any = WRITING if outlines else WRITING | AS_TEXT
+    more: Any = {"pil_kwargs": {"lossless": True}} if ending == "webp" else {}
     with mpl.rc_context(how), io.BytesIO() as out:
         figure_of(drawn).savefig(
-            out, format=ending, dpi=dpi, facecolor="white", metadata=NO_DATE.get(ending)
+            out,
+            format=ending,
+            dpi=dpi,
+            facecolor="white",
+            metadata=NO_DATE.get(ending),
+            **more,
         )
         return out.getvalue()
 

@@ -38,7 +38,8 @@ def cluster_section(cluster: Part) -> dict[str, Any]:
         "agreement": [row for rep in order for row in _agreement(rep, entries[rep])],
         "majority": [_majority(rep, entries[rep]) for rep in order if entries[rep].get("majority")],
         "reps": [
-            {"rep": rep, "pictures": _pictures(cluster, rep, entries[rep], label)} for rep in order
+            {"rep": rep, "pictures": _pictures(cluster, rep, entries[rep], label, at == 0)}
+            for at, rep in enumerate(order)
         ],
         "missing": cluster.missing,
     }
@@ -77,10 +78,13 @@ def _majority(rep: str, entry: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _pictures(cluster: Part, rep: str, entry: Mapping[str, Any], label: str) -> list[Picture]:
+def _pictures(
+    cluster: Part, rep: str, entry: Mapping[str, Any], label: str, first: bool
+) -> list[Picture]:
+    """Sizes, agreement and votes of one representation; the maps of the first only, for weight."""
     given, matched = (_mapping(entry.get(k)).get("resolution") for k in ("given", "matched"))
     agree = _mapping(entry.get("given"))
-    drawn = [_maps(cluster, rep, label)]
+    drawn = _maps(cluster, rep, label) if first else []
     if entry.get("clusters"):
         rows = entry["clusters"]
         drawn.append(
@@ -113,17 +117,17 @@ def _pictures(cluster: Part, rep: str, entry: Mapping[str, Any], label: str) -> 
                 f"{number(vote.get('accuracy'))} of the cells on the diagonal.",
             )
         )
-    return [one for one in drawn if one is not None]
+    return drawn
 
 
-def _maps(cluster: Part, rep: str, label: str) -> Picture | None:
+def _maps(cluster: Part, rep: str, label: str) -> list[Picture]:
     """By cluster and by label side by side."""
     coordinates = cluster.tables.get("coordinates")
     if coordinates is None or not {"cluster", "label"} <= set(coordinates.columns):
-        return None
+        return []
     own = coordinates[(coordinates["rep"] == rep)].dropna(subset=["x", "y"])
     if not len(own):
-        return None
+        return []
     methods = list(dict.fromkeys(own["method"]))
     method = "umap" if "umap" in methods else methods[0]
     own = own[own["method"] == method]
@@ -131,12 +135,13 @@ def _maps(cluster: Part, rep: str, label: str) -> Picture | None:
     shown = shown.assign(cluster=shown["cluster"].replace("", np.nan))
     name = METHOD_NAMES.get(method, method)
     fewer = "" if len(shown) == len(own) else f" {count(len(shown))} of {count(len(own))} cells."
-    return picture(
+    one = picture(
         lambda: cluster_maps(shown, method=method, rep=rep, label=label),
         f"{name} of {rep}, {count(len(shown))} cells, by cluster and by {label}.",
         fewer.strip(),
-        ending="png",
+        ending="webp",
     )
+    return [one]
 
 
 def _plain(value: Any) -> str:

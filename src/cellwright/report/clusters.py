@@ -15,6 +15,8 @@ from cellwright.errors import DataError
 from cellwright.report.canvas import dress, legend_beside, new_axes, plain
 from cellwright.report.palette import INK, MUTED, styles
 
+WRITTEN = 60  # more clusters than this and the bars are too thin for words
+
 AGREEMENT_NAMES = {
     "ari": "adjusted Rand index",
     "nmi": "normalized mutual information",
@@ -50,7 +52,7 @@ def cluster_sizes(
     colour = [look[name].colour for name in labels]
     ax.barh(y, n, color="#e9ecf0", edgecolor=MUTED, linewidth=0.6, height=0.74)
     ax.barh(y, n * purity, color=colour, height=0.74, edgecolor=INK, linewidth=0.6)
-    written = k <= 45
+    written = k <= WRITTEN
     for i in range(k if written else 0):
         ax.annotate(
             f"{n[i]:,.0f}: {purity[i]:.0%} {plain(labels[i], 18)}",
@@ -67,12 +69,16 @@ def cluster_sizes(
     ax.set_ylim(k - 0.4, -0.6)
     ax.set_xlim(0, max(float(n.max()), 1.0) * (1.32 if written else 1.03))
     ax.tick_params(axis="y", length=0)
+    other = Patch(facecolor="#e9ecf0", edgecolor=MUTED, linewidth=0.6, label="other labels")
+    if written and len(look) > 12:
+        # The names stand at the bars; so many colours explain nothing.
+        legend_beside(ax, [other])
+        return ax
     handles: list[Any] = [
         Patch(facecolor=style.colour, edgecolor=INK, linewidth=0.6, label=plain(name, 26))
         for name, style in look.items()
     ]
-    handles.append(Patch(facecolor="#e9ecf0", edgecolor=MUTED, linewidth=0.6, label="other labels"))
-    legend_beside(ax, handles, "Most frequent label")
+    legend_beside(ax, [*handles, other], "Most frequent label")
     return ax
 
 

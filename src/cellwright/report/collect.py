@@ -164,11 +164,15 @@ def find_parts(place: Path | str) -> Found:
         around = [place]
         beside = place.resolve().parent
         if sum(kind_of(child) == RUN for child in _children(beside)) == 1:
-            around.append(beside)
+            around += [beside, *([beside.parent] if beside.name == "runs" else [])]
         run: Path | None = place
     else:
         around = [place]
-        runs = [child for child in _children(place) if kind_of(child) == RUN]
+        below = [
+            *_children(place),
+            *(_children(place / "runs") if (place / "runs").is_dir() else ()),
+        ]
+        runs = [child for child in below if kind_of(child) == RUN]
         if len(runs) > 1:
             names = ", ".join(child.name for child in runs)
             raise RunError(f"{place} holds several runs ({names}); name the one to report on")

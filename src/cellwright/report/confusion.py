@@ -63,7 +63,7 @@ def confusion_matrix(
     scale = size > SHARES_WRITTEN
     if ax is None:
         high = max(edge * len(classes) / max(len(columns), 1), 0.9)
-        ax = new_axes(edge + (2.9 if scale else 1.7), high + 1.7)
+        ax = new_axes(edge + (2.9 if scale else 1.6), high + 1.7)
     total = counts.sum(axis=1, keepdims=True)
     share = np.divide(counts, total, out=np.zeros_like(counts), where=total > 0)
     # Always the image, not vectors: 100 × 100 classes stay small in SVG and PDF.

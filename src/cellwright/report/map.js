@@ -73,7 +73,7 @@
 
   function hover(i) {
     const from = source();
-    const lines = [plain(from.cells[i]),
+    const lines = [plain(data.cells[from.cells][i]),
       plain(from.label.name) + ": <b>" + plain(from.label.names[from.label.codes[i]]) + "</b>"];
     const clusters = from.clusters[choose.rep.value];
     if (clusters) lines.push("cluster: " + plain(clusters.names[clusters.codes[i]]));

@@ -62,7 +62,15 @@ def map_sources(parts: Sequence[Part]) -> list[MapSource]:
 
 def payload(sources: Sequence[MapSource]) -> dict[str, Any]:
     """The sources as JSON's own types, without NaN."""
-    return {"sources": [_payload(source) for source in sources], "absent": ABSENT}
+    # A probe and a clustering mostly show the same cells: their names are written once.
+    names: list[list[str]] = []
+    out = []
+    for source in sources:
+        own = source.table["cell"].tolist()
+        if own not in names:
+            names.append(own)
+        out.append({"cells": names.index(own)} | _payload(source))
+    return {"cells": names, "sources": out, "absent": ABSENT}
 
 
 def _source(part: Part, most: int) -> MapSource:
@@ -129,7 +137,6 @@ def _payload(source: MapSource) -> dict[str, Any]:
     labels = clean_labels(source.table["label"])
     out: dict[str, Any] = {
         "title": source.title,
-        "cells": source.table["cell"].tolist(),
         "label": {"name": source.label} | _categories(labels, source.order),
         "clusters": {rep: _categories(c, None) for rep, c in source.clusters.items()},
         "maps": [

@@ -209,7 +209,7 @@ def _static_map(sources: Sequence[MapSource]) -> Picture | None:
         ),
         f"{METHOD_NAMES.get(method, method)} of {rep} coloured by {source.label}: "
         f"{knn_words(knn, len(kept))}.",
-        ending="png",
+        ending="webp",
     )
 
 

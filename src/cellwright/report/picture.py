@@ -12,12 +12,15 @@ from cellwright.report.canvas import Drawn, figure_of, rendered
 
 log = logging.getLogger("cellwright.report")
 
-TYPES = {"svg": "image/svg+xml", "png": "image/png"}
+TYPES = {"svg": "image/svg+xml", "webp": "image/webp"}
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A figure as a data address; ``width`` and ``height`` in CSS pixels, ``alt`` says what it shows."""
+    """A figure as a data address; ``width`` and ``height`` in CSS pixels, ``alt`` says what it shows.
+
+    Without a ``source`` the caption says why there is nothing to see.
+    """
 
     source: str
     alt: str
@@ -26,26 +29,25 @@ class Picture:
     height: int
 
 
-def picture(
-    draw: Callable[[], Drawn], alt: str, caption: str = "", ending: str = "svg"
-) -> Picture | None:
-    """Draw and encode; None (and a warning in the log) if the numbers cannot be drawn.
+def picture(draw: Callable[[], Drawn], alt: str, caption: str = "", ending: str = "svg") -> Picture:
+    """Draw and encode; a sentence in place of the figure if the numbers cannot be drawn.
 
     A page with one figure less is worth more than no page, so whatever is wrong with the numbers
-    of one figure ends here.
+    of one figure ends here, in the page and in the log.
     """
     try:
         drawn = draw()
-        content = rendered(drawn, ending, dpi=140, outlines=False)
+        content = rendered(drawn, ending, dpi=130, outlines=False)
     except (CellwrightError, KeyError, IndexError, TypeError, ValueError) as error:
-        log.warning("a figure is left out (%s): %s", alt.split(":")[0].rstrip("."), error)
-        return None
+        said = f"A figure is left out ({alt.split(':')[0].rstrip('.')}): {error}"
+        log.warning("%s", said)
+        return Picture("", alt, said, 0, 0)
     inches = figure_of(drawn).get_size_inches()
     encoded = base64.b64encode(content).decode("ascii")
     return Picture(
         source=f"data:{TYPES[ending]};base64,{encoded}",
         alt=alt,
         caption=caption,
-        width=round(inches[0] * 84),
-        height=round(inches[1] * 84),
+        width=round(inches[0] * 96),
+        height=round(inches[1] * 96),
     )

@@ -14,6 +14,7 @@ from cellwright.report.score_table import ScoreTable, judged, long_rows, score_t
 from cellwright.report.scores import score_panels
 from cellwright.report.wording import count, finite, flat, listed, number
 
+LARGE = 8  # classes; two matrices beside each other fill the page
 SEVERITIES = ("failure", "warning", "note")
 
 
@@ -24,7 +25,7 @@ def probe_section(probe: Part) -> dict[str, Any]:
     baselines = metrics.get("baselines")
     tables = score_tables(scores, baselines) if scores else []
     reps = _reps(metrics, scores)
-    shown, others = _halves(reps, tables)
+    shown, others = _halves(metrics, reps, tables)
     return {
         "name": probe.name,
         "label": str(metrics.get("label") or "label"),
@@ -79,13 +80,19 @@ def _reps(metrics: Mapping[str, Any], scores: list[Mapping[str, Any]]) -> list[s
     return sorted(names, key=lambda rep: (KIND_ORDER.index(found[rep]), names.index(rep)))
 
 
-def _halves(reps: list[str], tables: list[ScoreTable]) -> tuple[list[str], list[str]]:
-    """What is shown at once (models, the best simple method, the best shortcut), and the rest."""
+def _halves(
+    metrics: Mapping[str, Any], reps: list[str], tables: list[ScoreTable]
+) -> tuple[list[str], list[str]]:
+    """What is shown at once (models, the best simple method, the best shortcut), and the rest.
+
+    Of large matrices only two.
+    """
     if not tables:
         return reps[:2], reps[2:]
     rows = tables[0].rows
-    shown = [row["rep"] for row in rows if row["kind_key"] == "model"][:3]
-    for kind in ("simple", "shortcut"):
+    large = len(metrics.get("classes") or ()) > LARGE
+    shown = [row["rep"] for row in rows if row["kind_key"] == "model"][: 1 if large else 3]
+    for kind in ("simple",) if large else ("simple", "shortcut"):
         shown += [row["rep"] for row in rows if row["kind_key"] == kind][:1]
     shown = shown or reps[:1]
     return shown, [rep for rep in reps if rep not in shown]
@@ -121,8 +128,7 @@ def _score_pictures(
             f"Scores with 95 % intervals, {table.title}. {table.metrics[0][1]}: {best}.",
             f"{table.title.capitalize()}; intervals over {table.unit}.",
         )
-        if one is not None:
-            drawn.append(one)
+        drawn.append(one)
     return drawn
 
 
@@ -171,8 +177,7 @@ def _matrices(metrics: Mapping[str, Any], reps: list[str]) -> list[Picture]:
                 lambda r=rep: confusion_of(entries[r], title=r),  # type: ignore[misc]
                 f"Confusion matrix of {rep}: {_in_words(entries[rep])}",
             )
-            if one is not None:
-                drawn.append(one)
+            drawn.append(one)
     return drawn
 
 

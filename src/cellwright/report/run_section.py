@@ -138,30 +138,29 @@ def _pictures(run: Part) -> list[Picture]:
     rule = rule_words(metrics.get("rule")) or None
     last = history.iloc[-1]
     epochs = count(len(history))
-    drawn = [
+    return [
         picture(
             lambda: perplexity_curve(history, best=best, rule=rule, ax=new_axes(10.6, 4.3)),
             f"Perplexity of masked bins over {epochs} epochs beside the references that need no "
             f"network: at the last epoch {number(last.get('perplexity'), 2)}.",
         ),
         picture(
-            lambda: loss_curve(history, ax=new_axes(4.1, 3.5)),
+            lambda: loss_curve(history, ax=new_axes(3.6, 3.3)),
             f"Training and validation loss over {epochs} epochs: at the last epoch "
             f"{number(last.get('train_loss'))} and {number(last.get('val_loss'))}.",
         ),
         picture(
-            lambda: masked_accuracy_curve(history, ax=new_axes(4.1, 3.5)),
+            lambda: masked_accuracy_curve(history, ax=new_axes(3.6, 3.3)),
             f"Share of masked bins named right over {epochs} epochs: at the last epoch "
             f"{percent(last.get('masked_accuracy'), 1)}.",
         ),
         picture(
-            lambda: zero_nonzero_curve(history, ax=new_axes(4.1, 3.5)),
+            lambda: zero_nonzero_curve(history, ax=new_axes(3.6, 3.3)),
             f"Masked accuracy of zero and nonzero genes over {epochs} epochs: at the last epoch "
             f"{percent(last.get('zero_accuracy'), 1)} and "
             f"{percent(last.get('nonzero_accuracy'), 1)}.",
         ),
     ]
-    return [one for one in drawn if one is not None]
 
 
 def example_rows(examples: Any) -> dict[str, Any] | None:
@@ -202,7 +201,7 @@ def example_rows(examples: Any) -> dict[str, Any] | None:
         "cell": str(examples.get("cell") or DASH),
         "rows": rows,
         "first": sum(row["rank"] == "the first guess" for row in rows),
-        "within": sum(row["rank"].startswith("the ") for row in rows),
+        "within": sum(str(row["rank"]).startswith("the ") for row in rows),
         "n": len(rows),
     }
 
