@@ -81,6 +81,12 @@ def test_masks_do_not_depend_on_batch_or_order(nonzero: np.ndarray) -> None:
     np.testing.assert_array_equal(mask(rule, nonzero[order], keys[order], 2, 5), whole[order])
 
 
+def test_numpy_integers_are_the_same_seeds(nonzero: np.ndarray) -> None:
+    keys = cell_keys(NAMES)
+    found = mask(MaskRule(), nonzero, keys, np.int64(3), np.int32(-2))
+    np.testing.assert_array_equal(found, mask(MaskRule(), nonzero, keys, 3, -2))
+
+
 def test_seed_epoch_and_cell_each_change_the_mask(nonzero: np.ndarray) -> None:
     rule, keys = MaskRule(), cell_keys(NAMES)
     row = nonzero[10:11]

@@ -126,6 +126,8 @@ def test_no_overlap_names_both_sides_and_the_organisms(vocabulary: Vocabulary) -
         assert part in text
     with pytest.raises(DataError, match="mouse"):
         vocabulary.align(var_of(["ENSMUSG00000070880", "ENSMUSG00000070570"]))
+    with pytest.raises(DataError, match="0 variables"):
+        vocabulary.align(pd.DataFrame(index=[]))
 
 
 @pytest.mark.parametrize(

@@ -152,7 +152,7 @@ def mask(
     present_n = np.count_nonzero(nonzero, axis=1).astype(np.int64)
     of_nonzero, of_zero = rule.n_masked_of_kinds(present_n, nonzero.shape[1])
     # Arrays of one, because NumPy warns when a scalar wraps around.
-    epoch_1, seed_1 = (np.array([v % 2**64], dtype=np.uint64) for v in (epoch, seed))
+    epoch_1, seed_1 = (np.array([int(v) % 2**64], dtype=np.uint64) for v in (epoch, seed))
     stream = _mixed(seed_1 ^ _mixed(epoch_1))
     out_ng = np.zeros(nonzero.shape, dtype=np.bool_)
     _choose(nonzero, _mixed(keys ^ stream), np.stack([of_zero, of_nonzero], axis=1), out_ng)

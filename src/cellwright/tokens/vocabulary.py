@@ -177,9 +177,11 @@ class Vocabulary:
         Raises
         ------
         DataError
-            If not one gene is found; the sentence shows names of both sides and the organisms
-            they look like.
+            If the data have no genes, or not one gene is found; the sentence shows names of both
+            sides and the organisms they look like.
         """
+        if len(var) == 0:
+            raise DataError(f"the data have no genes (0 variables), the model has {len(self):,}")
         names = gene_names(var)
         columns = [names.gene_id, names.gene_symbol]
         genes_m = np.full(len(var), -1, dtype=np.int64)
