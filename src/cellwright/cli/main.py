@@ -12,7 +12,17 @@ from typing import Annotated
 import typer
 
 from cellwright import __version__
-from cellwright.cli import cluster, console, inspect, probe, report, simulate, split
+from cellwright.cli import (
+    cluster,
+    console,
+    embed,
+    inspect,
+    pretrain,
+    probe,
+    report,
+    simulate,
+    split,
+)
 from cellwright.errors import CellwrightError
 
 app = typer.Typer(
@@ -40,7 +50,9 @@ def _root(
 
 
 app.command("cluster")(cluster.cluster)
+app.command("embed")(embed.embed)
 app.command("inspect")(inspect.inspect)
+app.command("pretrain")(pretrain.pretrain)
 app.command("probe")(probe.probe)
 app.command("report")(report.report)
 app.command("simulate")(simulate.simulate)

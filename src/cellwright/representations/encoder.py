@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 
 from cellwright.config import resolve
 from cellwright.data.atomic import atomic_folder
+from cellwright.data.blocks import iter_blocks
 from cellwright.data.genes import gene_names
 from cellwright.data.hashes import cell_hashes
-from cellwright.data.reading import counts_of, read_cells
+from cellwright.data.reading import read_cells
 from cellwright.errors import DataError, RunError, SettingsError
 from cellwright.models.build import build_encoder
 from cellwright.tokens.binned import BinnedTokenizer
@@ -29,6 +30,7 @@ from cellwright.training.settings import PretrainSettings
 log = logging.getLogger(__name__)
 
 MIN_COVERAGE = 0.8
+BLOCK_CELLS = 4096
 POOLINGS = ("mean", "concat")
 KINDS: dict[str, type[BinnedTokenizer] | type[CellBinnedTokenizer]] = {
     "binned": BinnedTokenizer,
@@ -88,18 +90,20 @@ class EncoderRun:
         """
         cells = read_cells(cells)
         alignment = self.align(cells)
-        counts = self.vocabulary.take(
-            counts_of(cells, layer=layer, assume_counts=assume_counts), alignment
-        )
         missing_g = torch.from_numpy(alignment.columns_g < 0).to(device)
         model = self.model.to(device)
         out = []
         with torch.no_grad(), torch.autocast(device, enabled=False):
-            for start in range(0, counts.shape[0], batch_size):
-                bins_ng = self.tokenizer.bins(counts[start : start + batch_size])
-                ids_ng = torch.from_numpy(bins_ng.astype(np.int64)).to(device)
-                hidden_ng = missing_g.expand(len(bins_ng), -1)
-                out.append(model.pool(ids_ng, hidden_ng, self.pooling).float().cpu().numpy())
+            for block in iter_blocks(
+                cells, layer=layer, assume_counts=assume_counts, block_cells=BLOCK_CELLS
+            ):
+                counts = self.vocabulary.take(block.counts_ng, alignment)
+                for start in range(0, counts.shape[0], batch_size):
+                    bins_ng = self.tokenizer.bins(counts[start : start + batch_size])
+                    ids_ng = torch.from_numpy(bins_ng.astype(np.int64)).to(device)
+                    hidden_ng = missing_g.expand(len(bins_ng), -1)
+                    pooled = model.pool(ids_ng, hidden_ng, self.pooling)
+                    out.append(pooled.float().cpu().numpy())
         return np.concatenate(out)
 
     def align(self, cells: AnnData) -> Alignment:
@@ -139,8 +143,14 @@ class EncoderRun:
         model = build_encoder(self.settings.encoder, frequencies, self.settings.seed).eval()
         return EncoderRun(**{**self.__dict__, "name": f"untrained {self.name}", "model": model})
 
-    def with_(self, *, pooling: str | None = None, min_coverage: float | None = None) -> EncoderRun:
-        """The same run pooled another way, or with another bound on missing genes.
+    def with_(
+        self,
+        *,
+        pooling: str | None = None,
+        min_coverage: float | None = None,
+        name: str | None = None,
+    ) -> EncoderRun:
+        """The same run pooled another way, with another bound on missing genes, or renamed.
 
         Raises
         ------
@@ -151,6 +161,7 @@ class EncoderRun:
             raise SettingsError(f"pooling is {pooling!r}, expected one of {', '.join(POOLINGS)}")
         changed = dict(self.__dict__)
         changed["pooling"] = pooling or self.pooling
+        changed["name"] = name or self.name
         changed["min_coverage"] = self.min_coverage if min_coverage is None else min_coverage
         return EncoderRun(**changed)
 
@@ -159,11 +170,15 @@ class EncoderRun:
     ) -> NDArray[np.str_]:
         """Per cell ``clean`` or ``seen-unlabelled``: whether training or stopping used its counts."""
         alignment = self.vocabulary.align(cells.var)
-        counts = self.vocabulary.take(
-            counts_of(cells, layer=layer, assume_counts=assume_counts), alignment
-        )
+        hashes = [
+            cell_hashes(self.vocabulary.take(block.counts_ng, alignment))
+            for block in iter_blocks(
+                cells, layer=layer, assume_counts=assume_counts, block_cells=BLOCK_CELLS
+            )
+        ]
         names = np.asarray(cells.obs_names, dtype=np.str_)
-        return self.cells.seen(names, cell_hashes(counts), same_genes=alignment.coverage == 1.0)
+        whole = alignment.coverage == 1.0
+        return self.cells.seen(names, np.concatenate(hashes), same_genes=whole)
 
     def save(self, path: Path) -> None:
         """Write what ``load`` needs into a new folder."""

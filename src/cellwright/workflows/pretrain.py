@@ -61,6 +61,18 @@ class Pretrained:
     folder: Path
     metrics: dict[str, Any]
     history: pd.DataFrame
+    first_process: bool = True
+
+    def text(self) -> str:
+        """The findings and the references as lines for a terminal."""
+        lines = [*self.sentences, "", f"perplexity on {self.metrics['scored_on']} cells:"]
+        for name, value in self.metrics["perplexity"].items():
+            mark = "  <- best without a network" if name == self.metrics["best_reference"] else ""
+            lines.append(f"  {name:15s} {value:8.3f}{mark}")
+        rule = self.metrics["rule"]
+        lines.append(f"rules: {rule['bins']}; {rule['mask']}; {rule['genes']} genes")
+        lines += ["", *_examples(self.folder), "", f"run folder: {self.folder}"]
+        return "\n".join(lines)
 
     @property
     def sentences(self) -> list[str]:
@@ -136,6 +148,16 @@ def pretrain(
         folder.prepare(force=force, resume=resume)
         with folder.locked():
             return _train(fabric, folder, settings, subject, counts, resume, on_epoch, on_step)
+
+
+def _examples(path: Path, most: int = 8) -> list[str]:
+    """The first masked genes of the example cell: true bin, then the three likeliest."""
+    found = RunFolder(path).read_json("examples.json")
+    lines = [f"masked genes of one {found['part']} cell, {found['cell']}: true bin | top 3"]
+    for row in found["rows"][:most]:
+        top = ", ".join(f"{k} ({p:.0%})" for k, p in row["top"])
+        lines.append(f"  {row['gene_symbol']:15s} {row['true_bin']:3d} | {top}")
+    return lines
 
 
 def read_finished(path: Path | str) -> Pretrained:
@@ -261,7 +283,7 @@ def _train(
     if first:
         _write(folder, model, tokens, settings, fitted, result)
     fabric.barrier()
-    return Pretrained(folder.path, result, pd.DataFrame(fitted.history))
+    return Pretrained(folder.path, result, pd.DataFrame(fitted.history), first)
 
 
 def _split(subject: AnnData, settings: PretrainSettings) -> Split:

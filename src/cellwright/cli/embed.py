@@ -1,0 +1,80 @@
+"""``cellwright embed``: vectors of cells and genes from a pretrained run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cellwright.cli import console
+
+
+def embed(
+    run: Annotated[Path, typer.Argument(help="Run folder of a pretraining.", metavar="RUN")],
+    file: Annotated[Path, typer.Argument(help="The .h5ad with counts.", metavar="FILE")],
+    out: Annotated[
+        Path, typer.Option("-o", "--out", help="The .h5ad to write.", rich_help_panel="Output")
+    ],
+    name: Annotated[
+        str | None,
+        typer.Option(
+            help="Store under obsm['X_NAME'] and varm['NAME']. Default: the run's folder name.",
+            rich_help_panel="Output",
+        ),
+    ] = None,
+    pooling: Annotated[
+        str | None,
+        typer.Option(
+            help="mean over the latents or concat of all. Default: the run's.",
+            rich_help_panel="Settings",
+        ),
+    ] = None,
+    min_coverage: Annotated[
+        float,
+        typer.Option(
+            help="Share of the run's genes that the data must have.",
+            min=0.0,
+            max=1.0,
+            rich_help_panel="Settings",
+        ),
+    ] = 0.8,
+    layer: Annotated[
+        str | None, typer.Option(help="Where the counts are.", rich_help_panel="Settings")
+    ] = None,
+    assume_counts: Annotated[
+        bool,
+        typer.Option(
+            "--assume-counts", help="Take fractions as counts.", rich_help_panel="Settings"
+        ),
+    ] = False,
+    batch_size: Annotated[
+        int, typer.Option(help="Cells per batch.", min=1, rich_help_panel="Settings")
+    ] = 128,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace an existing file.", rich_help_panel="Output")
+    ] = False,
+    as_json: console.Json = False,
+    verbose: console.Verbose = 0,
+    quiet: console.Quiet = False,
+) -> None:
+    """Embed cells with a run; report which of its genes the data have.
+
+    Example: cellwright embed runs/neurons neurons.h5ad -o embedded.h5ad
+    """
+    console.start(verbose, quiet)
+    from cellwright.workflows.embed import embed as run_embed
+
+    result = run_embed(
+        run,
+        file,
+        out,
+        name=name,
+        pooling=pooling,
+        min_coverage=min_coverage,
+        layer=layer,
+        assume_counts=assume_counts,
+        batch_size=batch_size,
+        force=force,
+    )
+    console.emit(result.to_dict(), as_json, result.text())

@@ -1,0 +1,152 @@
+"""Embed the cells of a file with a run, and say how many of its genes were there."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from anndata import AnnData
+from numpy.typing import NDArray
+
+from cellwright.data.amend import write_with_vectors
+from cellwright.data.atomic import refuse_existing
+from cellwright.data.reading import read_cells, record, write_cells
+from cellwright.representations.encoder import EncoderRun, load
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """vectors_nd: one row per cell; key: where they stand in ``obsm``; coverage: share of the
+    run's genes that the data have; missing: symbols of the others; seen: cells per kind of
+    ``Seen``; cells: a copy with the vectors, None where a file was written instead; out: that file."""
+
+    vectors_nd: NDArray[np.float32]
+    key: str
+    coverage: float
+    missing: list[str]
+    seen: dict[str, int]
+    pooling: str
+    cells: AnnData | None
+    out: Path | None
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "schema": "cellwright.embed/1",
+            "n_obs": len(self.vectors_nd),
+            "dims": int(self.vectors_nd.shape[1]),
+            "obsm": self.key,
+            "pooling": self.pooling,
+            "coverage": self.coverage,
+            "missing": self.missing,
+            "seen": self.seen,
+            "out": None if self.out is None else str(self.out),
+        }
+
+    def text(self) -> str:
+        seen = ", ".join(f"{count:,} {kind}" for kind, count in self.seen.items())
+        missing = f"; missing: {', '.join(self.missing[:10])}" if self.missing else ""
+        place = f" in {self.out}" if self.out is not None else ""
+        return (
+            f"{len(self.vectors_nd):,} cells × {self.vectors_nd.shape[1]} dims "
+            f"({self.pooling} pooling) as obsm[{self.key!r}]{place}\n"
+            f"genes of the run found: {self.coverage:.1%}{missing}\n"
+            f"cells the run has seen: {seen}"
+        )
+
+
+def embed(
+    run: EncoderRun | Path | str,
+    cells: AnnData | Path | str,
+    out: Path | str | None = None,
+    *,
+    name: str | None = None,
+    pooling: str | None = None,
+    min_coverage: float | None = None,
+    layer: str | None = None,
+    assume_counts: bool = False,
+    batch_size: int = 128,
+    force: bool = False,
+) -> Embedded:
+    """Embed cells with a pretrained run: ``obsm["X_<run>"]`` and, per gene, ``varm["<run>"]``.
+
+    Parameters
+    ----------
+    run
+        A run folder or a loaded run. ``name`` replaces its folder's name in the keys.
+    cells
+        AnnData (left as it is; the result holds a copy) or a path.
+    out
+        The h5ad to write; needed to keep anything when ``cells`` is a path.
+    pooling
+        ``mean`` over the latents or ``concat`` of all; default the run's own.
+    min_coverage
+        Share of the run's genes the data must have (default 0.8). Missing genes are hidden from
+        the encoder.
+
+    Raises
+    ------
+    DataError, RunError, SettingsError
+        No counts, too few of the run's genes, an unfinished run, an existing ``out``.
+    """
+    model = run if isinstance(run, EncoderRun) else load(run)
+    model = model.with_(pooling=pooling, min_coverage=min_coverage, name=name)
+    if out is not None:
+        refuse_existing(out, force=force)
+    from_file = not isinstance(cells, AnnData)
+    subject = read_cells(cells, backed=from_file)
+    try:
+        vectors_nd = model.transform(
+            subject, layer=layer, assume_counts=assume_counts, batch_size=batch_size
+        )
+        alignment = model.align(subject)
+        seen_n = model.seen(subject, layer=layer, assume_counts=assume_counts)
+    finally:
+        if subject.isbacked and from_file:
+            subject.file.close()
+    _, genes_gd = model.gene_vectors()
+    # One row per gene of the data; NaN for genes the run does not know.
+    varm = np.full((len(alignment.genes_m), genes_gd.shape[1]), np.nan, dtype=np.float32)
+    known = alignment.genes_m >= 0
+    varm[known] = genes_gd[alignment.genes_m[known]]
+    key = f"X_{model.name}"
+    kinds, counts = np.unique(seen_n, return_counts=True)
+    seen = {str(kind): int(count) for kind, count in zip(kinds, counts, strict=True)}
+    facts = {
+        "run": model.name,
+        "obsm": key,
+        "varm": model.name,
+        "pooling": model.pooling,
+        "coverage": alignment.coverage,
+        "missing": alignment.missing[:100],
+        "seen": seen,
+    }
+    copy = None
+    if from_file and out is not None:
+        write_with_vectors(
+            Path(str(cells)),
+            out,
+            obsm={key: vectors_nd},
+            varm={model.name: varm},
+            stage="embed",
+            facts=facts,
+            force=force,
+        )
+    elif isinstance(cells, AnnData):
+        copy = cells.copy()
+        copy.obsm[key] = vectors_nd
+        copy.varm[model.name] = varm
+        record(copy, "embed", facts)
+        if out is not None:
+            write_cells(copy, out, force=force)
+    return Embedded(
+        vectors_nd,
+        key,
+        alignment.coverage,
+        alignment.missing,
+        seen,
+        model.pooling,
+        copy,
+        None if out is None else Path(out),
+    )
