@@ -88,14 +88,15 @@ def score_table(
 
 
 def _short(metric: str) -> str:
-    return _SHORT.get(metric.removesuffix("_matched"), metric.replace("_", " "))
+    name = metric.removesuffix("_matched")
+    return _SHORT.get(name, name.replace("_", " "))
 
 
 def _range(values: Sequence[float | None]) -> str:
     """One number, or the least and the most where the representations differ."""
-    known = sorted({f"{value:.3f}" for value in values if value is not None}, key=float)
+    known = sorted({round(value, 3) + 0.0 for value in values if value is not None})
     shown = known if len(known) < 3 else [known[0], known[-1]]
-    return " to ".join(shown).replace("-0.000", "0.000")
+    return " to ".join(f"{value:.3f}" for value in shown)
 
 
 def rendered(*parts: Any) -> str:

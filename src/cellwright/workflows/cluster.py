@@ -125,12 +125,12 @@ class ClusterResult:
     def plot_confusion(self, rep: str) -> Any:
         """True labels against the majority label of each cell's cluster, as Axes."""
         found = self[rep].majority
-        title = (
-            f"{rep}: clusters by majority, {found.accuracy:.3f} right "
-            f"(shuffled labels {found.shuffled['value']:.3f})"
-        )
         return confusion_matrix(
-            found.confusion_kk, found.classes, title=title, column_axis="Majority of the cluster"
+            found.confusion_kk,
+            found.classes,
+            title=f"{rep}: clusters by majority",
+            subtitle=f"{found.accuracy:.3f} right; shuffled labels {found.shuffled['value']:.3f}",
+            column_axis="Majority of the cluster",
         )
 
     def plot_scores(self) -> Any:

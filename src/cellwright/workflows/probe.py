@@ -128,8 +128,12 @@ class ProbeResult:
     def plot_confusion(self, rep: str, design: str | None = None) -> Any:
         """Confusion matrix of held-out cells, as Axes."""
         answers = self.answer(rep, design)
-        title = f"{rep}: {self.labels.column}, {answers.split} design"
-        return confusion_matrix(metrics.confusion(answers), answers.classes, title=title)
+        return confusion_matrix(
+            metrics.confusion(answers),
+            answers.classes,
+            title=f"{rep}: {self.labels.column}",
+            subtitle=f"{len(answers.rows_m)} held-out cells, {answers.split} design",
+        )
 
     def plot_roc(self, design: str | None = None) -> Any:
         """ROC curves of all representations, as Axes."""
