@@ -3,9 +3,20 @@
 from __future__ import annotations
 
 import os
+
 from pathlib import Path
 
 import pytest
+
+# Before NumPy, PyTorch and numba read them: tests run side by side, one thread each, and
+# processes that tests start inherit it.
+for _name in (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "NUMBA_NUM_THREADS",
+):
+    os.environ.setdefault(_name, "1")
 
 
 @pytest.fixture(scope="session")
