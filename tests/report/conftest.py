@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+
+from cellwright.report.page import build_report
 
 REPS = ("neurons", "hvg", "pca", "untrained", "depth", "batch", "depth+batch")
 BASELINES = REPS[1:]
@@ -37,6 +40,118 @@ RULE = {
 }
 
 
+INSPECTION: dict[str, Any] = {
+    "schema": "cellwright.inspect/1",
+    "file": "whb_neurons_1152x2000.h5ad",
+    "n_obs": 1152,
+    "n_vars": 2000,
+    "format": "CSR matrix",
+    "bytes": 4_321_000,
+    "density": 0.3127,
+    "verdict": "counts",
+    "evidence": "all 4,096 sampled values are whole numbers from 0 to 2,317",
+    "counts_in": "X",
+    "gene_id_kind": "ensembl",
+    "organism": "human",
+    "duplicates": {"obs": 0, "var": 3},
+    "problems": ["3 gene ids occur twice"],
+}
+
+# What a page must print as it is and never run.
+TRICKY = (
+    '<b>L5 IT</b> & "x"',
+    "$alpha$ </script><script>window.hurt=1</script>",
+    "_it's <img src=x onerror=window.hurt=2>",
+)
+
+
+class Tables(HTMLParser):
+    """The tables of a page by their caption: a list of rows of cell texts, the head first."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.found: dict[str, list[list[str]]] = {}
+        self._rows: list[list[str]] | None = None
+        self._caption = ""
+        self._into: str | None = None
+        self.feed(html)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: Any) -> None:
+        if tag == "table":
+            self._rows, self._caption = [], ""
+        elif self._rows is not None and tag == "tr":
+            self._rows.append([])
+        elif self._rows is not None and tag in ("td", "th"):
+            self._rows[-1].append("")
+            self._into = "cell"
+        elif tag == "caption":
+            self._into = "caption"
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag in ("td", "th", "caption"):
+            self._into = None
+        elif tag == "table" and self._rows is not None:
+            self.found[self._caption] = [[" ".join(c.split()) for c in row] for row in self._rows]
+            self._rows = None
+
+    def handle_data(self, data: str) -> None:
+        if self._into == "cell" and self._rows:
+            self._rows[-1][-1] += data
+        elif self._into == "caption":
+            self._caption += data
+
+    def starting(self, caption: str) -> list[list[str]]:
+        """The one table whose caption starts so."""
+        fitting = [rows for name, rows in self.found.items() if name.startswith(caption)]
+        assert len(fitting) == 1, (caption, list(self.found))
+        return fitting[0]
+
+
+@pytest.fixture(scope="session")
+def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A study folder with a run, a probe, a clustering and an inspection."""
+    root = tmp_path_factory.mktemp("reported") / "study"
+    write_run(root / "run", "neurons", 30, {})
+    write_probe(root / "probe", ("excitatory", "inhibitory"), 300, {})
+    write_cluster(root / "cluster", ("excitatory", "inhibitory"), 300, {})
+    (root / "inspection.json").write_text(json.dumps(INSPECTION))
+    return root
+
+
+@pytest.fixture(scope="session")
+def page(study: Path) -> Path:
+    """The report on that study."""
+    return build_report(
+        study / "run",
+        [study / "probe"],
+        [study / "cluster"],
+        study / "inspection.json",
+        out=study / "report.html",
+    )
+
+
+@pytest.fixture(scope="session")
+def tricky_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A report whose every name is hostile."""
+    root = tmp_path_factory.mktemp("tricky")
+    names = {"label": "cell & <type>", "classes": list(TRICKY)}
+    probe = write_probe(root / "probe <1>", TRICKY, 90, names, reps=("neurons", "pca"))
+    cluster = write_cluster(root / "cluster", TRICKY, 90, {"label": "cell & <type>"})
+    run = write_run(root / "run", "a<b>&'run", 3, {"sentences": ["<script>window.hurt=3</script>"]})
+    example = {
+        "cell": TRICKY[1],
+        "rows": [{"gene_id": "<g>", "gene_symbol": TRICKY[0], "true_bin": 1, "top": [[1, 0.5]]}],
+    }
+    (run / "examples.json").write_text(json.dumps(example))
+    return build_report(run, [probe], [cluster], title="</title><b>", out=root / "page.html")
+
+
+@pytest.fixture
+def tables() -> Callable[[Path], Tables]:
+    return lambda path: Tables(path.read_text(encoding="utf-8").split("</main>")[0])
+
+
 @pytest.fixture
 def make_run(tmp_path: Path) -> Callable[..., Path]:
     def make(name: str = "neurons", epochs: int = 30, **changes: Any) -> Path:
@@ -52,9 +167,10 @@ def make_probe(tmp_path: Path) -> Callable[..., Path]:
         name: str = "probe",
         classes: tuple[str, ...] = ("excitatory", "inhibitory"),
         n: int = 1152,
+        reps: tuple[str, ...] = REPS,
         **changes: Any,
     ) -> Path:
-        return write_probe(tmp_path / "study" / name, classes, n, changes)
+        return write_probe(tmp_path / "study" / name, classes, n, changes, reps)
 
     return make
 
@@ -70,29 +186,6 @@ def make_cluster(tmp_path: Path) -> Callable[..., Path]:
         return write_cluster(tmp_path / "study" / name, classes, n, changes)
 
     return make
-
-
-@pytest.fixture
-def inspection(tmp_path: Path) -> Path:
-    found = {
-        "schema": "cellwright.inspect/1",
-        "file": "whb_neurons_1152x2000.h5ad",
-        "n_obs": 1152,
-        "n_vars": 2000,
-        "format": "CSR matrix",
-        "bytes": 4_321_000,
-        "density": 0.3127,
-        "verdict": "counts",
-        "evidence": "all 4,096 sampled values are whole numbers from 0 to 2,317",
-        "counts_in": "X",
-        "gene_id_kind": "ensembl",
-        "organism": "human",
-        "duplicates": {"obs": 0, "var": 3},
-        "problems": ["3 gene ids occur twice"],
-    }
-    path = tmp_path / "inspection.json"
-    path.write_text(json.dumps(found))
-    return path
 
 
 def write_run(folder: Path, name: str, epochs: int, changes: dict[str, Any]) -> Path:
@@ -191,18 +284,24 @@ def blobs(classes: tuple[str, ...], n: int, spread: float, seed: int) -> tuple[A
     return xy, labels
 
 
-def write_probe(folder: Path, classes: tuple[str, ...], n: int, changes: dict[str, Any]) -> Path:
+def write_probe(
+    folder: Path,
+    classes: tuple[str, ...],
+    n: int,
+    changes: dict[str, Any],
+    reps: tuple[str, ...] = REPS,
+) -> Path:
     folder.mkdir(parents=True)
     k = len(classes)
     cells = np.array([f"10X194_{i % 7}:CELL{i:06d}" for i in range(n)])
     scores, per_class, confusion, roc, knn, frames = [], {}, {}, {}, {}, []
-    for rep in REPS:
+    for rep in reps:
         for split, value in zip(("grouped", "random"), ACCURACY[rep], strict=True):
             for metric, shift in (
                 ("accuracy", 0.0),
                 ("balanced_accuracy", -0.002),
                 ("macro_f1", -0.003),
-                ("f1", -0.001),
+                ("f1_positive", -0.001),
                 ("roc_auc", 0.004),
             ):
                 v = min(value + shift, 1.0)
@@ -274,7 +373,7 @@ def write_probe(folder: Path, classes: tuple[str, ...], n: int, changes: dict[st
         "positive": classes[0] if k == 2 else None,
         "design": {"groups": "library_label", "folds": 5, "test_share": 0.2, "seed": 0},
         "excluded": 12,
-        "baselines": list(BASELINES),
+        "baselines": [rep for rep in reps if rep != "neurons"],
         "scores": scores,
         "checks": [
             {

@@ -14,6 +14,7 @@ def report(
     run: Annotated[
         Path | None,
         typer.Argument(
+            metavar="RUN",
             help="Run folder, or the study folder that holds it. A probe or cluster folder alone "
             "will do.",
             show_default=False,

@@ -8,7 +8,8 @@ from typing import Any
 
 # The first eight: Okabe & Ito 2008, the two that are hardest to read on white last. The others
 # were found one by one as the colour farthest from all before it (CIELAB, the least of normal
-# sight, protanopia and deuteranopia after Machado 2009), dull and dark extremes left out.
+# sight, protanopia and deuteranopia after Machado 2009), dull and dark extremes left out, and put
+# in an order in which colours of the same marker (every seventh) differ in grey.
 COLOURS = (
     "#0072B2",
     "#D55E00",
@@ -21,13 +22,13 @@ COLOURS = (
     "#693C0F",
     "#B4C378",
     "#3C5AD2",
-    "#1E5A5A",
+    "#A5E15A",
     "#780F78",
     "#C34B4B",
-    "#2DE1F0",
-    "#FFB4B4",
-    "#A5E15A",
     "#4B96FF",
+    "#FFB4B4",
+    "#1E5A5A",
+    "#2DE1F0",
     "#87003C",
     "#785A87",
 )
