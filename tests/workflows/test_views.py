@@ -6,7 +6,8 @@ import pytest
 from cellwright.catalog import REPRESENTATIONS
 from cellwright.errors import DataError, SettingsError
 from cellwright.representations.technical import DepthAndBatch
-from cellwright.workflows.views import build_views, read_subject
+from cellwright.workflows.subject import read_subject
+from cellwright.workflows.views import build_views
 
 FEW = np.arange(0, 150)
 OTHER = np.arange(30, 180)

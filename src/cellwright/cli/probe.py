@@ -10,7 +10,7 @@ import typer
 from cellwright.cli import console, tables
 
 if TYPE_CHECKING:
-    from cellwright.workflows.probe import ProbeResult
+    from cellwright.workflows.probe_result import ProbeResult
 
 
 def probe(

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -32,7 +32,8 @@ from cellwright.workflows.labels import Labels, read_labels
 from cellwright.workflows.pictures import Picture, rate
 from cellwright.workflows.plain_files import plain
 from cellwright.workflows.projections import MOST_CELLS, Projection, lay_out, narrowed
-from cellwright.workflows.views import SIMPLE, Subject, Views, build_views, read_subject
+from cellwright.workflows.subject import Subject, read_subject
+from cellwright.workflows.views import SIMPLE, Views, build_views
 
 log = logging.getLogger("cellwright.workflows.cluster")
 
@@ -180,7 +181,7 @@ def cluster(
     neighbors: int = 15,
     metric: str = "cosine",
     resolution: float = 0.8,
-    method: Method = "leiden",
+    method: str = "leiden",
     seed: int = 42,
     group: str | None = "auto",
     size_column: str | None = None,
@@ -240,7 +241,7 @@ def cluster(
         neighbors=neighbors,
         metric=metric,
         resolution=resolution,
-        method=method,
+        method=cast(Method, method),  # an unknown one is refused there, by name
         seed=seed,
     )
     answers: list[Predictions] = []

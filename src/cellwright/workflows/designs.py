@@ -20,7 +20,8 @@ from cellwright.evaluation.folds import Design
 from cellwright.evaluation.leakage import check_split
 from cellwright.interfaces import Check
 from cellwright.workflows.labels import Labels
-from cellwright.workflows.views import Subject, Views
+from cellwright.workflows.subject import Subject
+from cellwright.workflows.views import Views
 
 log = logging.getLogger("cellwright.workflows.designs")
 

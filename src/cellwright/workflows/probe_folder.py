@@ -19,7 +19,7 @@ from cellwright.workflows.pictures import file_names
 from cellwright.workflows.plain_files import write_json, write_tsv
 
 if TYPE_CHECKING:
-    from cellwright.workflows.probe import ProbeResult
+    from cellwright.workflows.probe_result import ProbeResult
 
 log = logging.getLogger("cellwright.workflows.probe")
 

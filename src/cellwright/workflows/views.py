@@ -10,26 +10,25 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import scipy.sparse as sp
 from anndata import AnnData
 from numpy.typing import NDArray
 
 from cellwright.catalog import REPRESENTATIONS
 from cellwright.config import nearest
-from cellwright.data.reading import cell_hashes, counts_of, read_cells
+from cellwright.data.reading import counts_of
 from cellwright.data.split import split_unit
-from cellwright.errors import DataError, SettingsError
+from cellwright.errors import SettingsError
 from cellwright.interfaces import CellView, Representation
 from cellwright.representations.arrays import from_file, from_obsm
-from cellwright.representations.expression import LogCounts, log_normalized
+from cellwright.representations.expression import LogCounts
 from cellwright.representations.hvg import HighlyVariableGenes
 from cellwright.representations.pca import PrincipalComponents
 from cellwright.representations.technical import Batch, Depth, DepthAndBatch, size_column
+from cellwright.workflows.subject import Subject
 
 log = logging.getLogger("cellwright.workflows.views")
 
@@ -37,32 +36,6 @@ UNTRAINED = "untrained"
 SIMPLE = (HighlyVariableGenes.name, PrincipalComponents.name)
 SHORTCUTS = (Depth.name, Batch.name, DepthAndBatch.name)
 NEEDS_COLUMN = (Batch.name, DepthAndBatch.name)
-
-
-@dataclass(frozen=True)
-class Subject:
-    """The cells under examination with their counts, read once.
-
-    cells: as the user gave them. slim: the same cells and genes with the counts as ``X`` and
-    nothing else that is large, which is what representations are given.
-    """
-
-    cells: AnnData
-    counts_ng: sp.csr_matrix
-    assume_counts: bool = False
-
-    @cached_property
-    def slim(self) -> AnnData:
-        return AnnData(self.counts_ng, obs=self.cells.obs, var=self.cells.var)
-
-    @cached_property
-    def expression(self) -> LogCounts:
-        genes = np.asarray(self.cells.var_names, dtype=str)
-        return LogCounts(log_normalized(self.counts_ng), genes, 1e4)
-
-    @cached_property
-    def hashes(self) -> NDArray[np.uint64]:
-        return cell_hashes(self.counts_ng)
 
 
 @dataclass(frozen=True)
@@ -84,20 +57,6 @@ class Views:
 
     def __getitem__(self, name: str) -> CellView:
         return next(view for view in self.views if view.name == name)
-
-
-def read_subject(
-    source: AnnData | Path | str, *, layer: str | None = None, assume_counts: bool = False
-) -> Subject:
-    """Read cells and their counts; cell names must be unique, because scores are kept by name."""
-    cells = read_cells(source)
-    if not cells.obs_names.is_unique:
-        twice = cells.obs_names[cells.obs_names.duplicated()][0]
-        raise DataError(
-            f"the cell name {twice!r} stands {int((cells.obs_names == twice).sum())} times; scores "
-            "are kept by cell name: make the names unique (adata.obs_names_make_unique())"
-        )
-    return Subject(cells, counts_of(cells, layer=layer, assume_counts=assume_counts), assume_counts)
 
 
 def build_views(
