@@ -66,23 +66,28 @@ class BinAttention(nn.Module):
 
     def average(self, gene_gd: Tensor, frequencies_gk: Tensor) -> Tensor:
         """What the queries would read from the average cell, (latents, width)."""
-        g, heads = gene_gd.shape[0], self.heads
-        gene_weight_lg, bin_weight_lk = self._weights(gene_gd)
-        mass_lgk = torch.einsum("lg,gk,lk->lgk", gene_weight_lg, frequencies_gk, bin_weight_lk)
-        mass_lg, mass_lk = mass_lgk.sum(2), mass_lgk.sum(1)
-        value_ghd = self.gene_value(gene_gd).float().view(g, heads, -1)
-        value_khd = self.bin_value_kd.float().view(self.values, heads, -1)
-        summed = torch.einsum("lhg,ghd->lhd", mass_lg.view(self.latents, heads, g), value_ghd)
-        summed = summed + torch.einsum(
-            "lhk,khd->lhd", mass_lk.view(self.latents, heads, self.values), value_khd
-        )
-        return (summed / mass_lg.sum(1).view(self.latents, heads, 1)).reshape(self.latents, -1)
+        heads = self.heads
+        # Not in half precision: what is subtracted from every cell must not be rounded.
+        with torch.autocast(gene_gd.device.type, enabled=False):
+            gene_weight_lg, bin_weight_lk = self._weights(gene_gd)
+            mass_lg = gene_weight_lg * (bin_weight_lk @ frequencies_gk.T)
+            mass_lk = bin_weight_lk * (gene_weight_lg @ frequencies_gk)
+            value_hgd = self._by_head(self.gene_value(gene_gd))
+            value_hkd = self._by_head(self.bin_value_kd)
+            summed_lhd = torch.einsum(
+                "lhg,hgd->lhd", mass_lg.view(self.latents, heads, -1), value_hgd
+            ) + torch.einsum("lhk,hkd->lhd", mass_lk.view(self.latents, heads, -1), value_hkd)
+            total_lh1 = mass_lg.sum(1).view(self.latents, heads, 1)
+            return (summed_lhd / total_lh1).reshape(self.latents, -1)
+
+    def _by_head(self, x_td: Tensor) -> Tensor:
+        return _wide(x_td).view(x_td.shape[0], self.heads, -1).transpose(0, 1)
 
     def _weights(self, gene_gd: Tensor) -> tuple[Tensor, Tensor]:
-        score_lg = self.gene_score(gene_gd).float().T
+        score_lg = _wide(self.gene_score(gene_gd)).T
         # A constant per query cancels in the softmax; it keeps the exponentials at or below one.
         gene_weight_lg = (score_lg - score_lg.amax(1, keepdim=True).detach()).exp()
-        score_lk = self.bin_score_kl.float().T
+        score_lk = _wide(self.bin_score_kl).T
         bin_weight_lk = (score_lk - score_lk.amax(1, keepdim=True).detach()).exp()
         return gene_weight_lg, bin_weight_lk
 
@@ -101,24 +106,29 @@ class BinAttention(nn.Module):
         ids_ng = value_ids_ng.masked_fill(hidden_ng, self.values)
 
         weight_lng = _weight_per_bin(bin_weight_lk.to(dtype), ids_ng)
-        value_ghd = self.gene_value(gene_gd).float().view(g, heads, head_width)
-        value_lgd = gene_weight_lg.view(self.latents, heads, g, 1) * value_ghd.permute(1, 0, 2)
+        value_hgd = self._by_head(self.gene_value(gene_gd))
+        value_lgd = gene_weight_lg.view(self.latents, heads, g, 1) * value_hgd
         value_lgd = value_lgd.reshape(-1, g, head_width).to(dtype)
         with torch.autocast(gene_gd.device.type, enabled=False):
-            gene_sum_lnd = torch.bmm(weight_lng, value_lgd).float()
+            gene_sum_lnd = _wide(torch.bmm(weight_lng, value_lgd))
             onehot_nkg = gene_weight_lg.new_zeros((n, self.values + 1, g), dtype=dtype)
             onehot_nkg.scatter_(1, ids_ng.unsqueeze(1), 1.0)
             per_bin_nkl = onehot_nkg.view(-1, g) @ gene_weight_lg.T.to(dtype)
-            mass_nkl = per_bin_nkl.float().view(n, self.values + 1, -1) * bin_weight_lk.T
+            mass_nkl = _wide(per_bin_nkl).view(n, self.values + 1, -1) * bin_weight_lk.T
             total_nl = mass_nkl.sum(1).clamp_min(torch.finfo(torch.float32).tiny)
             bin_sum = torch.einsum(
-                "nklh,khd->nlhd",
+                "nklh,hkd->nlhd",
                 mass_nkl[:, :-1].view(n, self.values, self.latents, heads),
-                self.bin_value_kd.float().view(self.values, heads, head_width),
+                self._by_head(self.bin_value_kd),
             )
             gene_sum = gene_sum_lnd.view(self.latents, heads, n, head_width).permute(2, 0, 1, 3)
             mixed = (gene_sum + bin_sum) / total_nl.view(n, self.latents, heads, 1)
         return mixed.reshape(n, self.latents, -1)
+
+
+def _wide(x: Tensor) -> Tensor:
+    """In float32, or in float64 where that is what was given: half precision cannot sum."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
 def _compute_dtype(reference: Tensor) -> torch.dtype:
