@@ -15,6 +15,7 @@ from cellwright import __version__
 from cellwright.cli import (
     cluster,
     console,
+    doctor,
     embed,
     inspect,
     pretrain,
@@ -50,6 +51,7 @@ def _root(
 
 
 app.command("cluster")(cluster.cluster)
+app.command("doctor")(doctor.doctor)
 app.command("embed")(embed.embed)
 app.command("inspect")(inspect.inspect)
 app.command("pretrain")(pretrain.pretrain)
