@@ -23,6 +23,7 @@ from cellwright.cli import (
     report,
     simulate,
     split,
+    study,
 )
 from cellwright.errors import CellwrightError
 
@@ -59,6 +60,8 @@ app.command("probe")(probe.probe)
 app.command("report")(report.report)
 app.command("simulate")(simulate.simulate)
 app.command("split")(split.split)
+app.command("study")(study.study)
+app.command("demo")(study.demo)
 
 
 def main() -> None:

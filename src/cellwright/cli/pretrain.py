@@ -234,7 +234,5 @@ def pretrain(
         console.emit(result.metrics, as_json, result.text())
 
 
-_NOT_SETTINGS = frozenset(
-    ("file", "out", "preset", "config", "layer", "assume_counts", "resume", "force")
-    + ("as_json", "verbose", "quiet")
-)
+_NOT_SETTINGS = {"file", "out", "preset", "config", "layer", "assume_counts", "resume", "force"}
+_NOT_SETTINGS |= {"as_json", "verbose", "quiet"}

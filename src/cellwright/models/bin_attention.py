@@ -60,7 +60,11 @@ class BinAttention(nn.Module):
         self.latents, self.heads, self.values = latents, heads, values
         queries = latents * heads
         self.gene_score = nn.Linear(width, queries, bias=False)
-        self.bin_score_kl = nn.Parameter(torch.randn(values, queries) * 0.1)
+        # Each query starts out drawn to high or to low bins, more or less: at equal weights every
+        # cell would read the same, and training would idle for epochs.
+        ramp_k1 = torch.linspace(-1.0, 1.0, values).unsqueeze(1)
+        start_kl = 1.5 * ramp_k1 * torch.randn(1, queries) + 0.1 * torch.randn(values, queries)
+        self.bin_score_kl = nn.Parameter(start_kl)
         self.gene_value = nn.Linear(width, width, bias=False)
         self.bin_value_kd = nn.Parameter(torch.randn(values, width) * 0.05)
 
