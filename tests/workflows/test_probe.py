@@ -195,16 +195,13 @@ def test_a_split_in_obs_makes_the_headline(planted_once):
     assert any("'held out'" in s for s in other.sentences)
 
 
-def test_copies_across_the_folds_fail_under_strict_after_writing(planted_once, tmp_path):
+def test_copies_across_the_folds_fail_under_strict(planted_once):
     copies = planted_once[:100].copy()
     copies.obs_names = [f"copy {name}" for name in copies.obs_names]
     copies.obs["library"] = [f"M{i % 7}" for i in range(100)]
     cells = ad.concat([planted_once, copies])
-    out = tmp_path / "out"
     with pytest.raises(CheckFailed, match="the very counts of a cell outside test"):
-        probe(cells, "depth", label="kind", shuffles=0, out=out, strict=True)
-    checks = json.loads((out / "metrics.json").read_text())["checks"]
-    assert {c["severity"] for c in checks if c["name"] == "duplicate-cells"} == {"failure"}
+        probe(cells, "depth", label="kind", shuffles=0, strict=True)
 
 
 def test_a_label_confounded_with_its_library_is_warned_of(planted_once):

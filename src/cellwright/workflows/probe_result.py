@@ -133,7 +133,8 @@ class ProbeResult:
             auc=auc if self.labels.positive else None,
             baselines=[a.rep for a in answers if a.baseline],
             positive=positive,
-            title=f"ROC of held-out cells, {chosen} design",
+            title="ROC of held-out cells",
+            subtitle=f"{positive} against the rest, {chosen} design",
         )
 
     def plot_map(self, rep: str, method: Method = "umap") -> Any:
