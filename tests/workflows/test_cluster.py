@@ -32,6 +32,7 @@ def test_planted_kinds_are_found_and_noise_is_not(written):
     shuffled = result[rep].majority.shuffled
     assert shuffled["low"] <= result[rep].majority.accuracy <= shuffled["high"] + 0.05
     assert result.table().index[0] == "hvg"
+    assert any(c.sentence.endswith("it may have seen these cells.") for c in result.checks)
 
 
 def test_agreement_equals_scikit_learns(written):
@@ -122,3 +123,9 @@ def test_whole_human_brain_neurons(real_data):
     assert result["hvg"].matched.ari > 0.95
     assert result["depth"].matched.ari < 0.5
     assert result["hvg"].majority.accuracy > 0.99
+
+
+def test_a_place_that_cannot_be_written_is_named(planted_once, tmp_path):
+    (tmp_path / "file").write_text("no folder")
+    with pytest.raises(DataError, match=r"cannot write .*file.out"):
+        cluster(planted_once, "depth", label="kind", out=tmp_path / "file" / "out")

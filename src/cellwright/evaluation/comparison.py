@@ -244,21 +244,23 @@ def _checks(group: Sequence[Predictions], units: Units) -> list[Check]:
         if a.baseline or a.seen == "clean":
             continue
         sentence, remedy = SEEN[a.seen]
-        checks.append(Check("seen", "warning", sentence.format(rep=a.rep, split=a.split), remedy))
+        # Clustering holds nothing out: its cells are simply those that are judged.
+        cells = "these cells" if a.split == "none" else f"cells that the {a.split} design holds out"
+        checks.append(Check("seen", "warning", sentence.format(rep=a.rep, cells=cells), remedy))
     return checks
 
 
 SEEN = {
     "seen-unlabelled": (
-        "{rep} was trained on cells that the {split} design holds out, without their labels.",
+        "{rep} was trained on {cells}, without their labels.",
         "Compare on cells it has not seen: hold out the test part of its own split.",
     ),
     "seen-labelled": (
-        "{rep} was trained on the labels of cells that the {split} design holds out.",
+        "{rep} was trained on the labels of {cells}.",
         "Hold out other cells.",
     ),
     "unknown": (
-        "What {rep} was trained on is unknown; it may have seen the cells of the {split} design.",
+        "What {rep} was trained on is unknown; it may have seen {cells}.",
         "Use a representation whose training cells are recorded, or treat its score as an upper bound.",
     ),
 }
