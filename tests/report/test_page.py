@@ -46,6 +46,75 @@ def test_scores_intervals_chance_and_differences_are_those_of_the_file(study, pa
     assert model[8] == "seen without labels"
 
 
+def test_designs_stand_beside_each_other(study, page, tables) -> None:
+    rows = tables(page).starting("Accuracy with its 95 % interval")
+    assert [head.split(" (")[0] for head in rows[0][2:]] == [
+        "whole library_label held out",
+        "random cells held out",
+    ]
+    value = {
+        (s["rep"], s["split"]): f"{s['value']:.3f} [{s['low']:.3f}, {s['high']:.3f}]"
+        for s in numbers(study / "probe")["scores"]
+        if s["metric"] == "accuracy"
+    }
+    for row in rows[1:-1]:
+        assert row[2].startswith(value[row[0], "grouped"])
+        assert row[3].startswith(value[row[0], "random"])
+    assert rows[-1] == ["chance", "class sizes only", "0.538", "0.538"]
+
+
+def test_the_headline_design_comes_first(make_probe: Make, tmp_path: Path) -> None:
+    design = {"headline": "random", "designs": [{"name": "random", "folds": 1}]}
+    probe = make_probe(n=20, reps=("neurons", "hvg"), design=design)
+    text = body(build_report(probes=[probe], out=tmp_path / "page.html"))
+    assert text.index("Scores, random cells held out") < text.index("Scores, whole library_label")
+    assert "Accuracy for cell_type from neurons, random cells held out 0.996" in text
+    assert "designs.random.folds 1" in text
+
+
+def test_donors_too_few_for_an_interval_are_listed(
+    make_probe: Make, tmp_path: Path, tables
+) -> None:
+    probe = make_probe(n=20, reps=("neurons", "hvg"))
+    metrics = numbers(probe)
+    one = next(s for s in metrics["scores"] if s["rep"] == "hvg" and s["metric"] == "accuracy")
+    for donor, value in (("d1", 0.75), ("d<2>", 0.5)):
+        metrics["scores"].append(one | {"stratum": donor, "value": value, "n": 80})
+    (probe / "metrics.json").write_text(json.dumps(metrics))
+    page = build_report(probes=[probe], out=tmp_path / "page.html")
+    rows = tables(page).starting("There are too few of these for an interval")
+    assert rows == [
+        ["Representation", "d1 (80)", "d<2> (80)"],
+        ["neurons", "–", "–"],
+        ["hvg", "0.750", "0.500"],
+    ]
+
+
+def test_warnings_of_one_kind_are_told_once_and_failures_always(
+    make_probe: Make, tmp_path: Path
+) -> None:
+    given = (("warning", "seen", 3), ("note", "size", 2), ("failure", "leak", 2))
+    checks = [
+        {"name": name, "severity": severity, "sentence": f"{name} number {i}.", "remedy": "Act."}
+        for severity, name, n in given
+        for i in range(n)
+    ]
+    probe = make_probe(n=20, reps=("pca",), checks=checks)
+    text = body(build_report(probes=[probe], out=tmp_path / "page.html"))
+    told = text.split("What to be careful about")[1].split("The data")[0]
+    assert told.index("failure leak number 0.") < told.index("failure leak number 1.")
+    assert told.index("leak number 1.") < told.index("warning seen number 0. (2 more of this kind)")
+    assert "size" not in told
+    assert "2 checks found nothing to warn of" in text
+
+
+def test_many_findings_are_led_by_the_first(make_probe: Make, tmp_path: Path) -> None:
+    probe = make_probe(n=20, reps=("pca",), sentences=[f"Finding {i}." for i in range(9)])
+    text = body(build_report(probes=[probe], out=tmp_path / "page.html"))
+    assert "Finding 3. 5 more in the section on the probe." in text
+    assert "All 9 findings in words Finding 0." in text
+
+
 def test_every_score_has_a_row(study, page, tables) -> None:
     rows = tables(page).starting("Every metric, design and stratum")
     assert len(rows) - 1 == len(numbers(study / "probe")["scores"]) == 70
@@ -60,6 +129,22 @@ def test_perplexities_stand_beside_the_model_with_their_rule(study, page, tables
     assert rows[2][2] == f"−{perplexity['unigram_depth'] - perplexity['model']:.2f}"
 
 
+@pytest.mark.parametrize(("n", "shown"), [(7, True), (1, False)])
+def test_perplexity_has_an_interval_unless_of_one_donor(
+    make_run: Make, tmp_path: Path, tables, n: int, shown: bool
+) -> None:
+    own = {"rep": "model", "metric": "perplexity", "baseline": "unigram_depth", "n": n}
+    own |= {"value": 5.4871, "low": 5.31, "high": 5.66}
+    own |= {"difference": {"value": -0.6329, "low": -0.71, "high": -0.55}}
+    run = make_run(scores=[own], scored_on="test", cells={"train": 900, "test": 230})
+    rows = tables(build_report(run, out=tmp_path / "page.html")).starting(
+        "Perplexity of masked bins on the 230 test cells, lower is better."
+    )
+    assert rows[1][1] == "5.49" + ("[5.31, 5.66]" if shown else "")
+    assert rows[2][2] == "−0.63" + ("[−0.71, −0.55]" if shown else "")
+    assert rows[3][2] == "−0.69"
+
+
 def test_clusters_votes_classes_and_pictures_carry_the_numbers(study, page, tables) -> None:
     found = tables(page)
     reps = numbers(study / "cluster")["reps"]
@@ -70,7 +155,7 @@ def test_clusters_votes_classes_and_pictures_carry_the_numbers(study, page, tabl
         entry = reps[rep][at]
         keys = ("ari", "nmi", "homogeneity", "completeness")
         assert row[0] == rep
-        assert row[3:] == [str(entry["n_clusters"]), *(f"{entry[k]:.3f}" for k in keys)]
+        assert row[3:8] == [str(entry["n_clusters"]), *(f"{entry[k]:.3f}" for k in keys)]
     vote = found.starting("Each cluster named after its most frequent label")[1]
     assert vote == ["neurons", "0.991", "0.547[0.538, 0.562]"]
     knn = numbers(study / "probe")["knn_2d"]["depth"]
@@ -106,7 +191,8 @@ def test_findings_verdict_checks_and_provenance_are_told(study, page) -> None:
     assert "X holds raw counts. Evidence: all 4,096 sampled values are whole numbers" in text
     assert "On whb_neurons_1152x2000.h5ad (1,152 cells × 2,000 genes, raw counts)" in text
     assert "12 cells took no part" in text
-    assert "versions: torch 2.13.0" in text
+    assert "versions cellwright 0.1.0, torch 2.13.0, anndata 0.12.6" in text
+    assert "hardware processor 2 cores, memory 25.0 GB" in text
     assert "Masked bins named right 43.7 %; each gene's commonest bin 39.2 %" in text
     assert str(study) not in page.read_text(encoding="utf-8")
 

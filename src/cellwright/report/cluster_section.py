@@ -14,11 +14,12 @@ from cellwright.report.confusion import confusion_of
 from cellwright.report.embedding import METHOD_NAMES, clean_labels, cluster_maps
 from cellwright.report.methods import KIND_ORDER, kinds
 from cellwright.report.picture import Picture, picture
-from cellwright.report.probe_section import checks
-from cellwright.report.score_table import bracket
+from cellwright.report.probe_section import LEADING, checks
+from cellwright.report.score_table import bracket, difference_of, seen_of
 from cellwright.report.thinning import thin
 from cellwright.report.wording import DASH, count, finite, flat, number
 
+ENDS = ("low", "high")
 STATIC_POINTS = 8_000  # of a map printed as an image
 
 
@@ -29,13 +30,21 @@ def cluster_section(cluster: Part) -> dict[str, Any]:
     found = kinds([{"rep": rep} for rep in entries], metrics.get("baselines"))
     order = sorted(entries, key=lambda rep: KIND_ORDER.index(found[rep]))
     label = str(metrics.get("label") or "label")
+    scored = {
+        (str(row.get("rep")), str(row.get("metric"))): row
+        for row in metrics.get("scores") or ()
+        if isinstance(row, Mapping) and row.get("stratum", "all") == "all"
+    }
     return {
         "name": cluster.name,
         "label": label,
         "settings": flat(metrics.get("settings") or {}),
         "sentences": [str(s) for s in metrics.get("sentences") or ()],
+        "leading": LEADING,
         "checks": checks(metrics),
-        "agreement": [row for rep in order for row in _agreement(rep, entries[rep])],
+        "agreement": [
+            row for rep in order for row in _agreement(rep, found[rep], entries[rep], scored)
+        ],
         "majority": [_majority(rep, entries[rep]) for rep in order if entries[rep].get("majority")],
         "reps": [
             {"rep": rep, "pictures": _pictures(cluster, rep, entries[rep], label, at == 0)}
@@ -45,9 +54,16 @@ def cluster_section(cluster: Part) -> dict[str, Any]:
     }
 
 
-def _agreement(rep: str, entry: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _agreement(
+    rep: str,
+    kind: str,
+    entry: Mapping[str, Any],
+    scored: Mapping[tuple[str, str], Mapping[str, Any]],
+) -> list[dict[str, Any]]:
+    """Both resolutions of one representation, with intervals and differences where they were scored."""
     rows = []
-    for key, words in (("given", "as given"), ("matched", "as many clusters as labels")):
+    choices = (("given", "as given", ""), ("matched", "as many clusters as labels", "_matched"))
+    for key, words, suffix in choices:
         at = entry.get(key)
         if not isinstance(at, Mapping):
             continue
@@ -60,7 +76,17 @@ def _agreement(rep: str, entry: Mapping[str, Any]) -> list[dict[str, Any]]:
                 "at": words,
                 "resolution": _plain(at.get("resolution")),
                 "clusters": count(at.get("n_clusters")),
-                "values": [(number(at.get(m)), finite(at.get(m))) for m in metrics],
+                "values": [
+                    (
+                        number(at.get(m)),
+                        finite(at.get(m)),
+                        bracket(*(scored.get((rep, m + suffix), {}).get(k) for k in ENDS)),
+                    )
+                    for m in metrics
+                ],
+                "kind_key": kind,
+                "difference": difference_of(scored.get((rep, f"ari{suffix}"), {})),
+                "seen": seen_of(score) if (score := scored.get((rep, f"ari{suffix}"))) else None,
             }
         )
     return rows
@@ -146,7 +172,7 @@ def _maps(cluster: Part, rep: str, label: str) -> list[Picture]:
 
 def _plain(value: Any) -> str:
     known = finite(value)
-    return DASH if known is None else f"{known:g}"
+    return DASH if known is None else f"{known:.3g}"
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:

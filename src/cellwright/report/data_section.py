@@ -11,7 +11,7 @@ from cellwright.report.wording import DASH, count, duration, finite, flat, numbe
 
 VERDICTS = {
     "counts": "raw counts",
-    "float-counts": "counts stored as fractions",
+    "float-counts": "raw counts (stored as floating-point numbers)",
     "lognorm": "log-normalized values",
     "scaled": "scaled values",
     "unknown": "values on an unknown scale",
@@ -72,25 +72,39 @@ def provenance_section(parts: list[Part]) -> list[dict[str, Any]]:
     """Versions, seed, hardware and settings of every part that recorded them."""
     out = []
     for part in parts:
-        recorded = part.extra.get("provenance") or {}
-        rows = []
-        for name, value in flat(recorded):
-            if name.endswith("seconds"):
-                value = duration(recorded.get("seconds")) if name == "seconds" else value
-            elif name.endswith("_bytes") and finite(_number(value)) is not None:
-                value = size(_number(value))
-            rows.append((name.replace("_", " ").replace(".", ": "), value))
+        recorded = part.extra.get("provenance")
+        rows = _recorded(recorded) if isinstance(recorded, Mapping) else []
         settings = flat(part.extra.get("settings") or {})
         if rows or settings:
             out.append({"name": part.name, "rows": rows, "settings": settings})
     return out
 
 
-def _number(text: str) -> float | None:
-    try:
-        return float(text)
-    except ValueError:
-        return None
+def _recorded(facts: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+    """A row per fact at the top, and one per group of facts below it."""
+    rows: list[tuple[str, str]] = []
+    for key, value in facts.items():
+        name = f"{prefix}{key}".replace("_", " ")
+        if not isinstance(value, Mapping):
+            rows.append((name, _fact(str(key), value)))
+            continue
+        single = [
+            f"{str(k).removesuffix('_bytes').replace('_', ' ')} {_fact(str(k), v)}"
+            for k, v in value.items()
+            if not isinstance(v, Mapping)
+        ]
+        if single:
+            rows.append((name, ", ".join(single)))
+        rows += _recorded({k: v for k, v in value.items() if isinstance(v, Mapping)}, f"{name}: ")
+    return rows
+
+
+def _fact(key: str, value: Any) -> str:
+    if key.endswith("bytes"):
+        return size(value)
+    if key == "seconds":
+        return duration(value)
+    return flat(value)[0][1] if value != [] else "none"
 
 
 def _duplicates(found: Any) -> str:

@@ -92,7 +92,7 @@ def render(
     parts = [*([run] if run else []), *probes, *clusters]
     sources = map_sources([*probes, *clusters])
     context = {
-        "title": title or f"cellwright report: {parts[0].name if parts else 'the data'}",
+        "title": title or f"cellwright report: {_subject(parts)}",
         "version": cellwright.__version__,
         "data": data_section(inspection, run),
         "run": run_section(run) if run else None,
@@ -111,6 +111,15 @@ def render(
     return _template().render(
         **context, style=Markup(_text("page.css")), scripts=[*scripts, _script(_text("sort.js"))]
     )
+
+
+def _subject(parts: Sequence[Part]) -> str:
+    """What the page is about: the run's name, or its study's where the run has none of its own."""
+    if not parts:
+        return "the data"
+    first = parts[0]
+    plain = first.name in ("run", "probe", "cluster")
+    return first.folder.resolve().parent.name or first.name if plain else first.name
 
 
 def _template() -> jinja2.Template:
@@ -222,7 +231,7 @@ def _lede(
     data = file_name(known) if known and file_name(known) != "–" else ""
     if finite(known.get("n_obs")) is not None and finite(known.get("n_vars")) is not None:
         shape = f"{count(known['n_obs'])} cells × {count(known['n_vars'])} genes"
-        scale = VERDICTS.get(str(known.get("verdict")), "")
+        scale = VERDICTS.get(str(known.get("verdict")), "").split(" (")[0]
         inside = f"{shape}, {scale}" if scale else shape
         data = f"{data} ({inside})" if data else inside
     done = []
@@ -289,17 +298,19 @@ def _card(what: str, value: str, interval: str, beside: str) -> dict[str, str]:
     return {"what": what, "value": value, "interval": interval, "beside": beside}
 
 
-def _alarms(context: Mapping[str, Any]) -> list[dict[str, str]]:
-    """Failed checks and warnings of all parts, the gravest first."""
-    found = [
-        check
-        for part in [*context["probes"], *context["clusters"]]
-        for check in part["checks"]
-        if check["severity"] != "note"
-    ]
+def _alarms(context: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Failures and warnings of all parts, the gravest first; of each kind of warning the first."""
+    found: dict[str, dict[str, Any]] = {}
+    for part in [*context["probes"], *context["clusters"]]:
+        for check in part["checks"]:
+            if check["severity"] == "note":
+                continue
+            key = check["sentence"] if check["severity"] == "failure" else check["name"]
+            if key in found:
+                found[key]["more"] += 1
+            else:
+                found[key] = {**check, "more": 0}
     return sorted(
-        found,
-        key=lambda check: (
-            SEVERITIES.index(check["severity"]) if check["severity"] in SEVERITIES else 1
-        ),
+        found.values(),
+        key=lambda c: SEVERITIES.index(c["severity"]) if c["severity"] in SEVERITIES else 1,
     )

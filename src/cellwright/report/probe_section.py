@@ -12,9 +12,13 @@ from cellwright.report.picture import Picture, picture
 from cellwright.report.roc import roc_curves
 from cellwright.report.score_table import ScoreTable, judged, long_rows, score_tables
 from cellwright.report.scores import score_panels
-from cellwright.report.wording import count, finite, flat, listed, number
+from cellwright.report.wording import DASH, count, finite, flat, listed, number
 
-LARGE = 8  # classes; two matrices beside each other fill the page
+LARGE = 8  # classes; more, and a matrix fills the width of the page
+VERY_LARGE = 12
+LEADING = 4  # sentences told among the findings
+STRATA = 12
+NOTHING: dict[str, Any] = {"value": DASH, "interval": "", "sort": None}
 SEVERITIES = ("failure", "warning", "note")
 
 
@@ -23,7 +27,7 @@ def probe_section(probe: Part) -> dict[str, Any]:
     metrics = probe.metrics
     scores = [row for row in metrics.get("scores") or () if isinstance(row, Mapping)]
     baselines = metrics.get("baselines")
-    tables = score_tables(scores, baselines) if scores else []
+    tables = _headline_first(score_tables(scores, baselines) if scores else [], metrics)
     reps = _reps(metrics, scores)
     shown, others = _halves(metrics, reps, tables)
     return {
@@ -34,8 +38,11 @@ def probe_section(probe: Part) -> dict[str, Any]:
         "excluded": _excluded(metrics),
         "design": flat(metrics.get("design") or {}),
         "sentences": [str(s) for s in metrics.get("sentences") or ()],
+        "leading": LEADING,
         "checks": checks(metrics),
         "tables": tables,
+        "overview": overview(tables),
+        "strata": _strata(scores, tables),
         "long": long_rows(scores, baselines),
         "differences": _differences(metrics),
         "score_pictures": _score_pictures(scores, tables, baselines),
@@ -59,6 +66,80 @@ def checks(metrics: Mapping[str, Any]) -> list[dict[str, str]]:
         rows,
         key=lambda row: SEVERITIES.index(row["severity"]) if row["severity"] in SEVERITIES else 1,
     )
+
+
+def overview(tables: list[ScoreTable]) -> dict[str, Any] | None:
+    """The first metric of every representation in all designs beside each other; None for one design.
+
+    What falls from one column to the next was owed to cells of the same group on both sides.
+    """
+    if len(tables) < 2:
+        return None
+    by = [{row["rep"]: row for row in table.rows} for table in tables]
+    return {
+        "metric": tables[0].metrics[0][1],
+        "designs": [f"{table.title} ({table.unit})" for table in tables],
+        "chance": [table.metrics[0][2] for table in tables],
+        "rows": [
+            {
+                "rep": row["rep"],
+                "kind": row["kind"],
+                "kind_key": row["kind_key"],
+                "cells": [
+                    {
+                        **(rows[row["rep"]]["cells"][0] if row["rep"] in rows else NOTHING),
+                        "difference": rows[row["rep"]]["difference"]
+                        if row["rep"] in rows
+                        else None,
+                        "seen": rows[row["rep"]]["seen"] if row["rep"] in rows else None,
+                    }
+                    for rows in by
+                ],
+            }
+            for row in tables[0].rows
+        ],
+    }
+
+
+def _headline_first(tables: list[ScoreTable], metrics: Mapping[str, Any]) -> list[ScoreTable]:
+    """The design that confusion matrices and curves are of comes first."""
+    design = metrics.get("design")
+    headline = design.get("headline") if isinstance(design, Mapping) else None
+    return sorted(tables, key=lambda table: table.split != headline)
+
+
+def _strata(scores: list[Mapping[str, Any]], tables: list[ScoreTable]) -> dict[str, Any] | None:
+    """The first metric by stratum (donors too few for an interval over them), first design only."""
+    if not tables:
+        return None
+    metric, name, _ = tables[0].metrics[0]
+    rows = [
+        row
+        for row in scores
+        if row.get("split") == tables[0].split
+        and row.get("metric") == metric
+        and row.get("stratum", "all") != "all"
+    ]
+    strata = list(dict.fromkeys(str(row["stratum"]) for row in rows))
+    if not strata:
+        return None
+    value = {(str(r.get("rep")), str(r["stratum"])): finite(r.get("value")) for r in rows}
+    size = {str(r["stratum"]): count(r.get("n")) for r in rows}
+    return {
+        "metric": name,
+        "strata": [f"{s} ({size[s]})" for s in strata[:STRATA]],
+        "more": len(strata) - STRATA,
+        "rows": [
+            {
+                "rep": row["rep"],
+                "values": [
+                    (number(value.get((row["rep"], s))), value.get((row["rep"], s)))
+                    for s in strata[:STRATA]
+                ],
+            }
+            for row in tables[0].rows
+        ],
+    }
 
 
 def _excluded(metrics: Mapping[str, Any]) -> str:
@@ -90,9 +171,10 @@ def _halves(
     if not tables:
         return reps[:2], reps[2:]
     rows = tables[0].rows
-    large = len(metrics.get("classes") or ()) > LARGE
+    k = len(metrics.get("classes") or ())
+    large = k > LARGE
     shown = [row["rep"] for row in rows if row["kind_key"] == "model"][: 1 if large else 3]
-    for kind in ("simple",) if large else ("simple", "shortcut"):
+    for kind in () if k > VERY_LARGE else ("simple",) if large else ("simple", "shortcut"):
         shown += [row["rep"] for row in rows if row["kind_key"] == kind][:1]
     shown = shown or reps[:1]
     return shown, [rep for rep in reps if rep not in shown]
@@ -116,6 +198,7 @@ def _differences(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
 def _score_pictures(
     scores: list[Mapping[str, Any]], tables: list[ScoreTable], baselines: Any
 ) -> list[Picture]:
+    """One figure per design, in the order of the tables."""
     drawn = []
     for table in tables:
         keys = [key for key, _, _ in table.metrics]

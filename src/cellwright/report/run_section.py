@@ -35,6 +35,7 @@ def run_section(run: Part) -> dict[str, Any]:
         "sentences": [str(s) for s in metrics.get("sentences") or ()],
         "rule": rule_words(metrics.get("rule")),
         "references": references(metrics),
+        "scored_on": _scored_on(metrics),
         "facts": _facts(metrics),
         "pictures": _pictures(run),
         "examples": example_rows(run.extra.get("examples")),
@@ -48,13 +49,22 @@ def rule_words(rule: Any) -> str:
         return ""
     words = []
     for key, value in rule.items():
-        if key == "genes":
-            words.append(f"{count(value)} genes" if finite(value) is not None else str(value))
+        if finite(value) is not None:
+            words.append(f"{count(value)} {str(key).replace('_', ' ')}")
         elif isinstance(value, Mapping):
             words += [f"{name} {item}" for name, item in value.items()]
         else:
             words.append(str(value))
     return "; ".join(words)
+
+
+def _scored_on(metrics: Mapping[str, Any]) -> str:
+    """On which cells the numbers were taken."""
+    part = metrics.get("scored_on")
+    if not part:
+        return ""
+    cells = _mapping(metrics.get("cells")).get(part)
+    return f"the {count(cells)} {part} cells" if finite(cells) else f"the {part} cells"
 
 
 def references(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -64,22 +74,43 @@ def references(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
         return []
     model = finite(perplexity.get("model"))
     best = metrics.get("best_reference")
+    scored = {
+        str(row.get("rep")): row
+        for row in metrics.get("scores") or ()
+        if isinstance(row, Mapping) and row.get("metric") == "perplexity"
+    }
+    own = scored.get("model", {})
     rows = []
     for name, value in perplexity.items():
         known = finite(value)
+        beside = own if name == own.get("baseline") else {}
         rows.append(
             {
                 "name": "the model" if name == "model" else REFERENCE_NAMES.get(name, str(name)),
                 "value": number(value, 2),
+                "interval": _spread(scored.get(str(name), {})),
                 "sort": known,
                 "model": name == "model",
                 "best": name == best,
                 "difference": DASH
                 if name == "model" or known is None or model is None
                 else signed(model - known, 2),
+                "difference_interval": _spread(beside, "difference"),
             }
         )
     return sorted(rows, key=lambda row: (row["sort"] is None, row["sort"] or 0.0))
+
+
+def _spread(score: Mapping[str, Any], part: str | None = None) -> str:
+    """The interval of a score or of its difference; nothing for that of a single unit."""
+    over = score if part is None else score.get(part)
+    if not isinstance(over, Mapping) or (finite(score.get("n")) or 0) < 2:
+        return ""
+    low, high = finite(over.get("low")), finite(over.get("high"))
+    if low is None or high is None:
+        return ""
+    write = number if part is None else signed
+    return f"[{write(low, 2)}, {write(high, 2)}]"
 
 
 def _facts(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -97,6 +128,8 @@ def _facts(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
             else DASH,
         ),
         ("Epochs", _epochs(metrics)),
+        ("Cells", _cells(metrics)),
+        ("Parameters", count(metrics.get("parameters"))),
         ("Time", duration(metrics.get("seconds"))),
         ("Cells per second in training", count(metrics.get("cells_per_second"))),
         ("Peak memory", size(metrics.get("peak_memory_bytes"))),
@@ -117,6 +150,11 @@ def _gap(gap: Mapping[str, Any]) -> str:
     if train is None or val is None:
         return DASH
     return f"{train:.3f} and {val:.3f}: a gap of {signed(val - train)}"
+
+
+def _cells(metrics: Mapping[str, Any]) -> str:
+    cells = _mapping(metrics.get("cells"))
+    return ", ".join(f"{count(n)} {part}" for part, n in cells.items()) or DASH
 
 
 def _epochs(metrics: Mapping[str, Any]) -> str:

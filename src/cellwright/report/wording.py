@@ -80,7 +80,10 @@ def listed(names: list[str], last: str = "and") -> str:
 
 
 def flat(settings: Any, prefix: str = "") -> list[tuple[str, str]]:
-    """Nested settings as (dotted name, text) pairs, lists joined."""
+    """Nested settings as (dotted name, text) pairs, lists joined; listed mappings by their name."""
+    if isinstance(settings, list) and any(isinstance(item, dict) for item in settings):
+        named = ((str(item.get("name", at)), item) for at, item in enumerate(settings, 1))
+        return [row for name, item in named for row in flat(item, f"{prefix}.{name}")]
     if not isinstance(settings, dict):
         return [(prefix, _text(settings))]
     rows: list[tuple[str, str]] = []
