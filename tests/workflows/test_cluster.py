@@ -33,6 +33,9 @@ def test_planted_kinds_are_found_and_noise_is_not(written):
     assert shuffled["low"] <= result[rep].majority.accuracy <= shuffled["high"] + 0.05
     assert result.table().index[0] == "hvg"
     assert any(c.sentence.endswith("it may have seen these cells.") for c in result.checks)
+    seen = {s.rep: s.seen for s in result.scores}
+    unlabelled = "seen-unlabelled"
+    assert seen == {rep: "unknown", "hvg": unlabelled, "pca": unlabelled, "depth": "clean"}
 
 
 def test_agreement_equals_scikit_learns(written):

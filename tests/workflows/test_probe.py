@@ -195,6 +195,12 @@ def test_a_split_in_obs_makes_the_headline(planted_once):
     assert any("'held out'" in s for s in other.sentences)
 
 
+def test_the_label_is_no_group_even_where_it_names_the_library(planted_once):
+    result = probe(planted_once, "pca", label="library", shuffles=0)
+    assert result.exam.group is None and result.headline == "random"
+    assert [v.name for v in result.views] == ["pca", "hvg", "depth"]
+
+
 def test_copies_across_the_folds_fail_under_strict(planted_once):
     copies = planted_once[:100].copy()
     copies.obs_names = [f"copy {name}" for name in copies.obs_names]
@@ -244,6 +250,7 @@ def test_nothing_is_written_when_it_goes_wrong_and_nothing_replaced(planted_once
     [
         ({"reps": "hgv"}, SettingsError, "did you mean 'hvg'"),
         ({"group": "librari"}, DataError, "did you mean 'library'"),
+        ({"group": "kind"}, DataError, "'kind' is the label itself"),
         ({"class_weight": "even"}, SettingsError, "'even'"),
         ({"folds": 1}, SettingsError, "folds is 1"),
         ({"layer": "raw"}, DataError, "'raw'"),

@@ -92,8 +92,10 @@ def test_without_a_column_the_batch_baselines_are_left_out_and_it_is_said(plante
     views = build_views(planted, ["hvg"])
     assert [v.name for v in views] == ["hvg", "pca", "depth"]
     assert "No column of obs names a donor" in views.notes[0]
-    with pytest.raises(DataError, match="needs a column"):
+    with pytest.raises(DataError, match=r"'batch' needs a column.*columns: kind, noise"):
         build_views(planted, ["batch"])
+    planted.obs["plate"] = np.where(np.arange(200) < 100, "P1", "P2")
+    assert build_views(planted, ["batch"], batch="plate")["batch"].vectors(FEW).shape == (200, 2)
 
 
 def test_a_library_size_in_obs_is_named_and_used_when_asked(planted):

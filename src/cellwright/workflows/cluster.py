@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
@@ -27,7 +27,7 @@ from cellwright.report.embedding import cluster_maps
 from cellwright.report.notebook import scores_html
 from cellwright.report.scores import score_panels
 from cellwright.workflows import cluster_folder
-from cellwright.workflows.designs import group_column, group_values
+from cellwright.workflows.designs import batch_column, group_column, group_values
 from cellwright.workflows.labels import Labels, read_labels
 from cellwright.workflows.pictures import Picture, rate
 from cellwright.workflows.plain_files import plain
@@ -229,8 +229,17 @@ def cluster(
     obs = subject.cells.obs
     labels = read_labels(obs, label, fewest=1)
     names = [str(r) for r in ([reps] if isinstance(reps, str | Path) else reps)] or ["hvg"]
-    column = group_column(obs, group)
-    views = build_views(subject, names, group=column, size=size_column, beside=BESIDE, seed=seed)
+    column = group_column(obs, group, label)
+    views = _fitted_here(
+        build_views(
+            subject,
+            names,
+            batch=batch_column(obs, column, label),
+            size=size_column,
+            beside=BESIDE,
+            seed=seed,
+        )
+    )
     task = ClusterAgreement(
         label_codes_n=labels.codes_n,
         classes=labels.classes,
@@ -269,6 +278,17 @@ def cluster(
     if out is not None:
         cluster_folder.write(result, Path(out), force=force)
     return result
+
+
+def _fitted_here(views: Views) -> Views:
+    """The views with the truth about those that are refitted: nothing is held out from them."""
+    told = [
+        replace(view, seen_n=np.full(len(view.obs), "seen-unlabelled"))
+        if view.refitted_per_fold
+        else view
+        for view in views
+    ]
+    return replace(views, views=tuple(told))
 
 
 def _told(found: Clustering, label: str) -> str:

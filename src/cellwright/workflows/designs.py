@@ -94,7 +94,7 @@ def draw_exam(
         If the grouping column is missing, or the asked-for groups cannot be held out.
     """
     obs = subject.cells.obs
-    column = group_column(obs, group)
+    column = group_column(obs, group, labels.column)
     groups_n = None if column is None else group_values(obs, column)
     split_n, split_by, notes = _split(subject, views)
     common: dict[str, Any] = {
@@ -135,18 +135,34 @@ def draw_exam(
     return Exam(tuple(tasks), tuple(designs), column, split_by, tuple(notes))
 
 
-def group_column(obs: pd.DataFrame, group: str | None) -> str | None:
-    """The column to hold out whole: as named, by the rule of ``split_unit`` for ``auto``, or None."""
+def group_column(obs: pd.DataFrame, group: str | None, label: str) -> str | None:
+    """The column to hold out whole: as named, by the rule of ``split_unit`` for ``auto``, or None.
+
+    Raises
+    ------
+    DataError
+        If the column is missing (the nearest is named) or is the label itself.
+    """
     if group in (None, "none"):
         return None
     if group == "auto":
-        return split_unit(obs)
+        return batch_column(obs, None, label)
     if group not in obs.columns:
         close = nearest(str(group), map(str, obs.columns))
         known = ", ".join(map(str, obs.columns)) or "none"
         hint = f"did you mean {close!r}?" if close else f"columns: {known}"
         raise DataError(f"no grouping column {group!r} in obs: {hint}")
+    if group == label:
+        raise DataError(
+            f"the grouping column {group!r} is the label itself: with its groups held out there is "
+            "nothing to learn them from; name another with --group"
+        )
     return group
+
+
+def batch_column(obs: pd.DataFrame, group: str | None, label: str) -> str | None:
+    """The column of the batch baselines: the groups, else what the cells would be split by."""
+    return group or split_unit(obs.drop(columns=label, errors="ignore"))
 
 
 def group_values(obs: pd.DataFrame, column: str) -> NDArray[np.str_]:

@@ -16,6 +16,7 @@ from cellwright.interfaces import CellView, Check, Predictions
 from cellwright.workflows import probe_folder
 from cellwright.workflows.designs import (
     Exam,
+    batch_column,
     check_designs,
     draw_exam,
     group_column,
@@ -104,8 +105,14 @@ def probe(
         min_cells=min_cells,
     )
     names = [str(r) for r in ([reps] if isinstance(reps, str | Path) else reps)] or ["hvg"]
-    column = group_column(subject.cells.obs, group)
-    views = build_views(subject, names, group=column, size=size_column, seed=seed)
+    column = group_column(subject.cells.obs, group, label)
+    views = build_views(
+        subject,
+        names,
+        batch=batch_column(subject.cells.obs, column, label),
+        size=size_column,
+        seed=seed,
+    )
     exam = draw_exam(
         subject,
         labels,

@@ -21,7 +21,7 @@ from cellwright.catalog import REPRESENTATIONS
 from cellwright.config import nearest
 from cellwright.data.reading import counts_of
 from cellwright.data.split import split_unit
-from cellwright.errors import SettingsError
+from cellwright.errors import DataError, SettingsError
 from cellwright.interfaces import CellView, Representation
 from cellwright.representations.arrays import from_file, from_obsm
 from cellwright.representations.expression import LogCounts
@@ -63,7 +63,7 @@ def build_views(
     cells: AnnData | Subject,
     reps: Iterable[str] = (),
     *,
-    group: str | None = None,
+    batch: str | None = "auto",
     size: str | None = None,
     beside: Sequence[str] = (*SIMPLE, *SHORTCUTS),
     seed: int = 0,
@@ -75,8 +75,9 @@ def build_views(
     reps
         Catalog names (``hvg``, ``pca``, ``depth`` …), run folders, ``obsm:KEY`` or
         ``file:PATH.npy``.
-    group
-        Column of the batch baseline; None: the column the cells would be split by.
+    batch
+        Column of the batch baselines; ``"auto"``: the column the cells would be split by; None:
+        there are no batches.
     size
         Column of ``obs`` with the counts of the whole library, for the depth baseline.
     beside
@@ -94,7 +95,7 @@ def build_views(
         If vectors do not fit the cells.
     """
     subject = cells if isinstance(cells, Subject) else Subject(cells, counts_of(cells))
-    column = group or split_unit(subject.cells.obs)
+    column = split_unit(subject.cells.obs) if batch == "auto" else batch
     baselines = _Baselines(subject, column, size, seed)
     asked: dict[str, CellView] = {}
     untrained: dict[str, CellView] = {}
@@ -158,8 +159,11 @@ class _Baselines:
             )
         if name == Depth.name:
             return _view(name, subject, lambda _: self._depth(), "clean", baseline=True)
-        if name in (Batch.name, DepthAndBatch.name) and column is None:
-            Batch().fit(subject.slim)  # raises, naming the columns there are
+        if name in NEEDS_COLUMN and column is None:
+            raise DataError(
+                f"the representation {name!r} needs a column that names donor, library or batch; "
+                f"name one with --group (columns: {', '.join(map(str, subject.cells.obs))})"
+            )
         batch = self._refitted(Batch.name, lambda: Batch(column), lambda rows: self._cells(rows))
         if name == Batch.name:
             return batch
