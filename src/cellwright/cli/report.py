@@ -77,8 +77,8 @@ def report(
     """
     from cellwright.data.atomic import refuse_existing
     from cellwright.errors import RunError
-    from cellwright.report.collect import Found, find_parts
     from cellwright.report.page import build_report
+    from cellwright.report.places import Found, find_parts
 
     console.start(verbose, quiet)
     found = find_parts(run) if run is not None else Found()

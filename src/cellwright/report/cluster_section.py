@@ -8,13 +8,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from cellwright.report.checks import checks
 from cellwright.report.clusters import cluster_sizes, resolution_curve
 from cellwright.report.collect import Part
 from cellwright.report.confusion import confusion_of
 from cellwright.report.embedding import METHOD_NAMES, clean_labels, cluster_maps
 from cellwright.report.methods import KIND_ORDER, kinds
 from cellwright.report.picture import Picture, picture
-from cellwright.report.probe_section import LEADING, checks
+from cellwright.report.probe_section import LEADING
 from cellwright.report.score_table import bracket, difference_of, seen_of
 from cellwright.report.thinning import thin
 from cellwright.report.wording import DASH, count, finite, flat, number

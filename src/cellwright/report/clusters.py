@@ -125,7 +125,9 @@ def resolution_curve(
         if at is not None and np.isfinite(at):
             ax.axvline(at, color=MUTED, linewidth=1.1, linestyle=line, zorder=1)
             handles.append(
-                Line2D([], [], color=MUTED, linewidth=1.1, linestyle=line, label=f"{words}: {at:g}")
+                Line2D(
+                    [], [], color=MUTED, linewidth=1.1, linestyle=line, label=f"{words}: {at:.3g}"
+                )
             )
     upper = "n_clusters" in table
     dress(

@@ -15,9 +15,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from cellwright.report.collect import PROBE, Part
+from cellwright.report.collect import Part
 from cellwright.report.embedding import METHOD_NAMES, category_styles, clean_labels, knn_words
 from cellwright.report.methods import KIND_ORDER, kinds
+from cellwright.report.places import PROBE
 from cellwright.report.thinning import thin
 
 MOST_POINTS = 50_000  # of one map

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from cellwright.report.checks import checks
 from cellwright.report.collect import Part
 from cellwright.report.confusion import confusion_of
 from cellwright.report.methods import KIND_ORDER, design_words, kinds, metric_name
@@ -19,7 +20,6 @@ VERY_LARGE = 12
 LEADING = 4  # sentences told among the findings
 STRATA = 12
 NOTHING: dict[str, Any] = {"value": DASH, "interval": "", "sort": None}
-SEVERITIES = ("failure", "warning", "note")
 
 
 def probe_section(probe: Part) -> dict[str, Any]:
@@ -53,19 +53,6 @@ def probe_section(probe: Part) -> dict[str, Any]:
         "other_per_class": _per_class(metrics, others),
         "missing": probe.missing,
     }
-
-
-def checks(metrics: Mapping[str, Any]) -> list[dict[str, str]]:
-    """The checks, the gravest first."""
-    rows = [
-        {key: str(row.get(key) or "") for key in ("name", "severity", "sentence", "remedy")}
-        for row in metrics.get("checks") or ()
-        if isinstance(row, Mapping)
-    ]
-    return sorted(
-        rows,
-        key=lambda row: SEVERITIES.index(row["severity"]) if row["severity"] in SEVERITIES else 1,
-    )
 
 
 def overview(tables: list[ScoreTable]) -> dict[str, Any] | None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from cellwright.report.canvas import new_axes
+from cellwright.report.checks import checks
 from cellwright.report.collect import Part
 from cellwright.report.curves import (
     REFERENCE_NAMES,
@@ -34,6 +35,7 @@ def run_section(run: Part) -> dict[str, Any]:
         "name": run.name,
         "sentences": [str(s) for s in metrics.get("sentences") or ()],
         "rule": rule_words(metrics.get("rule")),
+        "checks": checks(metrics),
         "references": references(metrics),
         "scored_on": _scored_on(metrics),
         "facts": _facts(metrics),
