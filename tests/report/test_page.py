@@ -191,6 +191,11 @@ def test_findings_verdict_checks_and_provenance_are_told(study, page) -> None:
     assert "X holds raw counts. Evidence: all 4,096 sampled values are whole numbers" in text
     assert "On whb_neurons_1152x2000.h5ad (1,152 cells × 2,000 genes, raw counts)" in text
     assert "12 cells took no part" in text
+    assert (
+        "0.991 [0.986, 0.996] best simple method 0.996 (hvg); best shortcut 0.796 (depth)" in text
+    )
+    assert "0.941 2 clusters of neurons; best simple method 0.941 (pca); 0 is chance" in text
+    assert "5.49 best without a network: 6.12, bin frequencies knowing the cell's depth" in text
     assert "versions cellwright 0.1.0, torch 2.13.0, anndata 0.12.6" in text
     assert "hardware processor 2 cores, memory 25.0 GB" in text
     assert "Masked bins named right 43.7 %; each gene's commonest bin 39.2 %" in text

@@ -36,13 +36,10 @@ def lede(context: Mapping[str, Any], run: Part | None, inspection: Mapping[str, 
         done.append(f"the masked-bin encoder {run.name} was pretrained")
     for probe in context["probes"]:
         k = len(probe["tables"][0].rows) if probe["tables"] else 0
-        done.append(f"{count(k)} representations were probed for {probe['label']}")
+        done.append(f"{_representations(k)} probed for {probe['label']}")
     for cluster in context["clusters"]:
         k = len(cluster["reps"])
-        done.append(
-            f"{count(k)} representation{'s were' if k != 1 else ' was'} clustered "
-            f"and set beside {cluster['label']}"
-        )
+        done.append(f"{_representations(k)} clustered and set beside {cluster['label']}")
     if not done:
         return f"What {data} holds." if data else "What was found."
     words = listed(done)
@@ -63,16 +60,29 @@ def cards(context: Mapping[str, Any], run: Part | None) -> list[dict[str, str]]:
         for table in probe["tables"][:1]:
             found += _score_cards(probe["label"], table)
     for cluster in context["clusters"]:
-        for row in [r for r in cluster["agreement"] if r["at"] != "as given"][:1]:
-            found.append(
-                _card(
-                    f"Adjusted Rand index with {cluster['label']}",
-                    row["values"][0][0],
-                    "",
-                    f"{row['clusters']} clusters of {row['rep']}; 0 is chance, 1 perfect",
-                )
-            )
+        found += _agreement_cards(cluster)
     return found
+
+
+def _agreement_cards(cluster: Mapping[str, Any]) -> list[dict[str, str]]:
+    """The adjusted Rand index at as many clusters as labels, of the first model beside the best."""
+    rows = [row for row in cluster["agreement"] if row["at"] != "as given"]
+    if not rows:
+        return []
+    lead, ari = rows[0], rows[0]["values"][0]
+    beside = [f"{lead['clusters']} clusters of {lead['rep']}"]
+    simple = [row for row in rows if row["kind_key"] == "simple" and row is not lead]
+    known = [row for row in simple if row["values"][0][1] is not None]
+    if known:
+        best = max(known, key=lambda row: row["values"][0][1])
+        beside.append(f"best simple method {best['values'][0][0]} ({best['rep']})")
+    beside.append("0 is chance, 1 perfect")
+    what = f"Adjusted Rand index with {cluster['label']}"
+    return [_card(what, ari[0], ari[2], "; ".join(beside))]
+
+
+def _representations(k: int) -> str:
+    return f"{count(k)} representation{'s were' if k != 1 else ' was'}"
 
 
 def _score_cards(label: str, table: ScoreTable) -> list[dict[str, str]]:
