@@ -26,6 +26,11 @@ class EncoderSettings:
     """The shape of an encoder; None takes the value that ``size`` sets.
 
     ``feedforward`` defaults to twice the width.
+
+    Raises
+    ------
+    SettingsError
+        If the width does not divide by the heads, a part is below one, or dropout is no share.
     """
 
     size: Size = "small"
@@ -37,7 +42,22 @@ class EncoderSettings:
     feedforward: int | None = None
     dropout: float = 0.1
 
+    def __post_init__(self) -> None:
+        for name in ("width", "latents", "heads", "feedforward"):
+            if self.part(name) < 1:
+                raise SettingsError(f"{name} is {self.part(name)}, expected at least 1")
+        if self.part("layers") < 0:
+            raise SettingsError(f"layers is {self.part('layers')}, expected 0 or more")
+        if self.part("width") % self.part("heads"):
+            raise SettingsError(
+                f"width {self.part('width')} does not divide by {self.part('heads')} heads; "
+                "choose a width that is a multiple"
+            )
+        if not 0.0 <= self.dropout < 1.0:
+            raise SettingsError(f"dropout is {self.dropout}, expected 0 up to below 1")
+
     def part(self, name: str) -> int:
+        """A part of the shape: as given, else as ``size`` sets it."""
         given = getattr(self, name)
         if given is not None:
             return int(given)
@@ -47,28 +67,10 @@ class EncoderSettings:
 def build_encoder(
     settings: EncoderSettings, log_frequencies_gk: Tensor, seed: int
 ) -> LatentEncoder | FullEncoder:
-    """An encoder with weights drawn from ``seed`` (the global generator is left as it was).
-
-    Raises
-    ------
-    SettingsError
-        If the width does not divide by the heads, or a part is below one.
-    """
-    width, heads = settings.part("width"), settings.part("heads")
-    for name in ("width", "latents", "heads", "feedforward"):
-        if settings.part(name) < 1:
-            raise SettingsError(f"{name} is {settings.part(name)}, expected at least 1")
-    if settings.part("layers") < 0:
-        raise SettingsError(f"layers is {settings.part('layers')}, expected 0 or more")
-    if width % heads:
-        raise SettingsError(
-            f"width {width} does not divide by {heads} heads; choose a width that is a multiple"
-        )
-    if not 0.0 <= settings.dropout < 1.0:
-        raise SettingsError(f"dropout is {settings.dropout}, expected 0 up to below 1")
+    """An encoder with weights drawn from ``seed`` (the global generator is left as it was)."""
     shape = {
-        "width": width,
-        "heads": heads,
+        "width": settings.part("width"),
+        "heads": settings.part("heads"),
         "layers": settings.part("layers"),
         "feedforward": settings.part("feedforward"),
     }

@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from cellwright.data.atomic import atomic_file
-from cellwright.errors import RunError
+from cellwright.errors import DataError, RunError
+from cellwright.training.tensors import read_tensors, write_tensors
 
 SCHEMA = "cellwright.checkpoint/1"
 
@@ -34,7 +34,10 @@ def save_checkpoint(
 
     Floats survive JSON exactly (repr round-trips).
     """
-    folder.mkdir(exist_ok=True)
+    try:
+        folder.mkdir(exist_ok=True)
+    except OSError as error:
+        raise DataError(f"cannot write {folder}: {error.strerror or error}") from None
     tensors = {f"model.{k}": v for k, v in model.state_dict().items()}
     tensors |= {f"best.{k}": v for k, v in best.items()}
     tree: dict[str, Any] = {}
@@ -49,8 +52,7 @@ def save_checkpoint(
     if torch.cuda.is_available():
         tensors["random.cuda"] = torch.cuda.get_rng_state()
     name = f"tensors-{facts['step']:09d}.safetensors"
-    with atomic_file(folder / name) as temporary:
-        save_file({k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}, temporary)
+    write_tensors(folder / name, tensors)
     state_json = {
         "schema": SCHEMA,
         "tensors": name,
@@ -104,17 +106,22 @@ def _read(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor], dict[str, An
     path = folder / "state.json"
     try:
         state = json.loads(path.read_text(encoding="utf-8"))
-        tensors_path = folder / state["tensors"]
-        expected = state["sha256"]
     except FileNotFoundError:
         raise RunError(f"no checkpoint at {folder}: nothing to continue from") from None
-    except (json.JSONDecodeError, KeyError, UnicodeDecodeError) as error:
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise RunError(f"{path} is not a checkpoint: {error}") from None
+    schema = state.get("schema") if isinstance(state, dict) else None
+    if schema != SCHEMA:
+        raise RunError(f"{path} is not a checkpoint: schema {schema!r}, expected {SCHEMA!r}")
+    missing = [k for k in ("tensors", "sha256", "facts", "optimizer") if k not in state]
+    if missing:
+        raise RunError(f"{path} is not a whole checkpoint: it lacks {', '.join(missing)}")
+    tensors_path = folder / state["tensors"]
     if not tensors_path.is_file():
         raise RunError(f"the checkpoint {path} names {tensors_path.name}, which is missing")
-    if _sha256(tensors_path) != expected:
+    if _sha256(tensors_path) != state["sha256"]:
         raise RunError(f"{tensors_path} is damaged: its checksum is not the one in {path}")
-    return state["facts"], load_file(tensors_path), state["optimizer"]
+    return state["facts"], read_tensors(tensors_path), state["optimizer"]
 
 
 def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,7 +57,7 @@ class FittedCells:
             raise RunError(
                 f"{path} is missing: the run cannot say which cells it has seen"
             ) from None
-        except (OSError, EOFError, ValueError) as error:
+        except (OSError, EOFError, ValueError, OverflowError, zlib.error) as error:
             raise RunError(f"{path} is not a list of cells of a run: {error}") from None
         return cls(np.array(names, dtype=np.str_), np.array(parts, dtype=np.str_), values)
 

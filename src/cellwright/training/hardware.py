@@ -35,13 +35,23 @@ def has_native_bf16(device_type: str) -> bool:
     return False
 
 
-def check_accelerator(asked: str) -> None:
-    """Refuse an accelerator that PyTorch cannot use here, in one sentence.
+def accelerator_in_use(asked: str) -> str:
+    """``cpu``, ``cuda`` or ``mps``: as asked, or for ``auto`` the fastest that is here."""
+    if asked != "auto":
+        return asked
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def check_accelerator(asked: str, devices: int = 1) -> None:
+    """Refuse what PyTorch cannot use here, in one sentence.
 
     Raises
     ------
     SettingsError
-        If ``asked`` is ``cuda`` or ``mps`` and is not available.
+        If ``asked`` is ``cuda`` or ``mps`` and is not available, or there are fewer than
+        ``devices`` of it.
     """
     if asked == "cuda" and not torch.cuda.is_available():
         raise SettingsError(
@@ -51,6 +61,13 @@ def check_accelerator(asked: str) -> None:
     if asked == "mps" and not torch.backends.mps.is_available():
         raise SettingsError(
             "accelerator is 'mps', but PyTorch sees no Apple GPU here; use --accelerator cpu"
+        )
+    on = accelerator_in_use(asked)
+    there = {"cuda": torch.cuda.device_count(), "mps": 1}.get(on, devices)
+    if devices > there:
+        raise SettingsError(
+            f"devices is {devices}, but PyTorch sees {there} {on} device here; lower --devices, "
+            "or use --accelerator cpu"
         )
 
 

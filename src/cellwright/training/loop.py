@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 import math
+import signal
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -14,7 +16,7 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from cellwright.errors import Interrupted, RunError
-from cellwright.tokens.masking import MaskRule
+from cellwright.models.build import build_encoder
 from cellwright.training.batches import (
     BinnedCells,
     batches_per_epoch,
@@ -27,8 +29,6 @@ from cellwright.training.run_folder import RunFolder
 from cellwright.training.schedule import learning_rate
 from cellwright.training.settings import PretrainSettings
 from cellwright.training.signals import StopRequest, stop_on_signal
-
-log = logging.getLogger(__name__)
 
 Row = dict[str, float]
 
@@ -70,12 +70,14 @@ def fit(
     fabric: Fabric,
     folder: RunFolder,
     *,
-    references: Mapping[str, float],
+    references: Mapping[str, float] = MappingProxyType({}),
     resume: bool = False,
     on_epoch: Callable[[Row], None] | None = None,
     on_step: Callable[[Progress, int], None] | None = None,
 ) -> Fitted:
     """Train ``model`` on ``train``; ``val`` chooses the best epoch and nothing else.
+
+    Every process calls it with the same arguments; the first one validates, writes and reports.
 
     Parameters
     ----------
@@ -95,8 +97,10 @@ def fit(
         If the loss stops being a number, or ``resume`` finds no fitting checkpoint.
     """
     rule = settings.mask_rule
-    with torch.random.fork_rng():
-        torch.manual_seed(settings.seed * fabric.world_size + fabric.global_rank)
+    size = batches_per_epoch(len(train), settings.batch_size)
+    devices = [fabric.device] if fabric.device.type == "cuda" else []
+    with torch.random.fork_rng(devices), stop_on_signal() as stop:
+        _seed(settings.seed, fabric, step=0)
         bare = model
         optimizer = torch.optim.AdamW(
             _decayed(model, settings.weight_decay), lr=settings.learning_rate, betas=(0.9, 0.98)
@@ -108,7 +112,10 @@ def fit(
         if resume and has_checkpoint(folder.checkpoint):
             best, facts = load_checkpoint(folder.checkpoint, bare, optimizer)
             progress, history = Progress(**facts["progress"]), facts["history"]
-        steps = settings.epochs * batches_per_epoch(len(train), settings.batch_size)
+            if not fabric.is_global_zero:  # the state restored is that of the first process
+                _seed(settings.seed, fabric, step=progress.step)
+            elif history:  # a kill may have come between the checkpoint and this file
+                folder.write_history(history)
 
         def save() -> None:
             if fabric.is_global_zero:
@@ -116,53 +123,52 @@ def fit(
                 save_checkpoint(folder.checkpoint, bare, best, optimizer, facts)
             fabric.barrier()
 
-        with stop_on_signal() as stop:
-            while progress.epoch < settings.epochs and not _patience_is_over(progress, settings):
-                _train_epoch(
-                    wrapped, train, rule, settings, fabric, stepper, progress, steps, stop, on_step
-                )
-                if stop and progress.batch < batches_per_epoch(len(train), settings.batch_size):
-                    save()
-                    raise Interrupted(_stopped(folder, progress), stop.signal_number)
-                measures = measure(
-                    bare,
-                    validation_batches(
-                        val, rule, batch_size=settings.val_batch_size, seed=settings.seed
-                    ),
-                    fabric.device,
-                )
-                progress.epoch += 1
-                row: Row = {
-                    "epoch": progress.epoch,
-                    "train_loss": progress.loss_sum / progress.cells,
-                    "val_loss": measures.loss,
-                    "perplexity": measures.perplexity,
-                    "masked_accuracy": measures.accuracy,
-                    "zero_accuracy": measures.zero_accuracy,
-                    "nonzero_accuracy": measures.nonzero_accuracy,
-                    "bits_per_gene": measures.bits_per_gene,
-                    "learning_rate": optimizer.param_groups[0]["lr"],
-                    "cells_per_second": progress.cells / progress.seconds,
-                    "seconds": progress.seconds,
-                    **references,
-                }
-                history.append(row)
-                if measures.loss < progress.best_loss:
-                    progress.best_loss, progress.best_epoch = measures.loss, progress.epoch
-                    progress.worse_epochs = 0
-                    best = _copy(bare)
-                else:
-                    progress.worse_epochs += 1
-                progress.total_seconds += progress.seconds
-                progress.batch, progress.cells = 0, 0
-                progress.loss_sum, progress.seconds = 0.0, 0.0
+        while progress.epoch < settings.epochs and not _patience_is_over(progress, settings):
+            _train_epoch(wrapped, train, settings, fabric, stepper, progress, size, stop, on_step)
+            if stop and progress.batch < size:
                 save()
-                if fabric.is_global_zero:
-                    folder.write_history(history)
-                    if on_epoch is not None:
-                        on_epoch(row)
-                if stop and progress.epoch < settings.epochs:
-                    raise Interrupted(_stopped(folder, progress), stop.signal_number)
+                raise Interrupted(_stopped(folder, progress), stop.signal_number)
+            measures = None
+            if fabric.is_global_zero:
+                batches = validation_batches(
+                    val, rule, batch_size=settings.val_batch_size, seed=settings.seed
+                )
+                measures = measure(bare, batches, fabric.device)
+            val_loss = _agreed(fabric, measures.loss if measures else 0.0, stop)
+            progress.epoch += 1
+            if measures:
+                history.append(
+                    {
+                        "epoch": progress.epoch,
+                        "train_loss": progress.loss_sum / progress.cells,
+                        "val_loss": measures.loss,
+                        "perplexity": measures.perplexity,
+                        "masked_accuracy": measures.accuracy,
+                        "zero_accuracy": measures.zero_accuracy,
+                        "nonzero_accuracy": measures.nonzero_accuracy,
+                        "bits_per_gene": measures.bits_per_gene,
+                        "learning_rate": optimizer.param_groups[0]["lr"],
+                        "cells_per_second": progress.cells / progress.seconds,
+                        "seconds": progress.seconds,
+                        **references,
+                    }
+                )
+            if val_loss < progress.best_loss:
+                progress.best_loss, progress.best_epoch = val_loss, progress.epoch
+                progress.worse_epochs = 0
+                best = _copy(bare)
+            else:
+                progress.worse_epochs += 1
+            progress.total_seconds += progress.seconds
+            progress.batch, progress.cells = 0, 0
+            progress.loss_sum, progress.seconds = 0.0, 0.0
+            save()
+            if fabric.is_global_zero:
+                folder.write_history(history)
+                if on_epoch is not None:
+                    on_epoch(history[-1])
+            if stop and progress.epoch < settings.epochs:
+                raise Interrupted(_stopped(folder, progress), stop.signal_number)
         return Fitted(
             best=best,
             last=_copy(bare),
@@ -174,33 +180,46 @@ def fit(
         )
 
 
+def assist(
+    log_frequencies_gk: Tensor,
+    train: BinnedCells,
+    val: BinnedCells,
+    settings: PretrainSettings,
+    path: Path,
+    resume: bool,
+    fabric: Fabric,
+) -> None:
+    """What a process that is not the first does: the same ``fit``, of which nothing is kept."""
+    model = build_encoder(settings.encoder, log_frequencies_gk, settings.seed)
+    fit(model, train, val, settings, fabric, RunFolder(path), resume=resume)
+
+
 def _train_epoch(
     model: Any,
     train: BinnedCells,
-    rule: MaskRule,
     settings: PretrainSettings,
     fabric: Fabric,
     optimizer: Any,
     progress: Progress,
-    steps: int,
+    size: int,
     stop: StopRequest,
     on_step: Callable[[Progress, int], None] | None,
 ) -> None:
     """The rest of the epoch that ``progress`` stands in; returns early on a stop request."""
     world = fabric.world_size
-    size = settings.batch_size
+    steps = settings.epochs * size
     model.train()
+    started = time.perf_counter()
     for cpu_batch in training_batches(
         train,
-        rule,
-        batch_size=size,
+        settings.mask_rule,
+        batch_size=settings.batch_size,
         epoch=progress.epoch,
         seed=settings.seed,
         first=progress.batch,
         rank=fabric.global_rank,
         world=world,
     ):
-        started = time.perf_counter()
         batch = cpu_batch.to(fabric.device)
         rate = learning_rate(
             progress.step,
@@ -212,35 +231,54 @@ def _train_epoch(
         for group in optimizer.param_groups:
             group["lr"] = rate
         logits = model(batch.value_ids_ng, batch.hidden_ng, batch.targets_nm)
-        # Processes average their gradients; the weight makes that the mean over all cells.
-        loss = masked_loss(logits, batch) * (batch.share * world)
+        loss = masked_loss(logits, batch) * batch.share
         optimizer.zero_grad(set_to_none=True)
-        fabric.backward(loss)
+        # Processes average their gradients; this makes the average the mean over all cells.
+        fabric.backward(loss * world)
         fabric.clip_gradients(model, optimizer, max_norm=settings.clip_norm)
         optimizer.step()
-        mean = _mean(fabric, loss)
+        mean = _agreed(fabric, loss.item(), stop)
         if not math.isfinite(mean):
             raise RunError(
                 f"the training loss became {mean} in epoch {progress.epoch + 1}; lower "
                 f"--learning-rate (now {settings.learning_rate:g}) or use --precision float32"
             )
-        cells = min(size, len(train) - progress.batch * size)
+        cells = min(settings.batch_size, len(train) - progress.batch * settings.batch_size)
         progress.loss_sum += mean * cells
         progress.cells += cells
         progress.batch += 1
         progress.step += 1
-        progress.seconds += time.perf_counter() - started
+        # From batch to batch, so that masking and moving the cells count too.
+        now = time.perf_counter()
+        progress.seconds += now - started
+        started = now
         if on_step is not None and fabric.is_global_zero:
             on_step(progress, steps)
         if stop:
             return
 
 
-def _mean(fabric: Fabric, loss: Tensor) -> float:
+def _agreed(fabric: Fabric, value: float, stop: StopRequest) -> float:
+    """The sum of ``value`` over the processes; a signal to one of them becomes one to all.
+
+    All must stop at the same step, or those that go on wait for the others for ever.
+    """
     if fabric.world_size == 1:
-        return loss.item()
-    reduced: Any = fabric.all_reduce(loss.detach(), reduce_op="mean")
-    return float(reduced)
+        return value
+    kinds = (signal.SIGINT, signal.SIGTERM)
+    mine = [value, *(float(stop.signal_number == kind) for kind in kinds)]
+    given = torch.tensor(mine, dtype=torch.float64, device=fabric.device)
+    reduced: Any = fabric.all_reduce(given, reduce_op="sum")
+    summed: list[float] = reduced.tolist()
+    for kind, count in zip(kinds, summed[1:], strict=True):
+        if count and not stop:
+            stop.signal_number = int(kind)
+    return summed[0]
+
+
+def _seed(seed: int, fabric: Fabric, *, step: int) -> None:
+    """Dropout of each process is its own."""
+    torch.manual_seed(seed * fabric.world_size + fabric.global_rank + (step << 32))
 
 
 def _decayed(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:

@@ -5,23 +5,35 @@ from __future__ import annotations
 import contextlib
 import csv
 import json
-import os
 import shutil
+import time
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
-import psutil
+import pandas as pd
 from numpy.typing import NDArray
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from cellwright.config import dump_toml, read_toml
 from cellwright.data.atomic import atomic_file
 from cellwright.errors import DataError, RunError
+from cellwright.training.only_writer import LOCK, only_writer
+from cellwright.training.tensors import read_tensors, write_tensors
 
 FINISHED = ("config.toml", "vocabulary.tsv", "tokenizer.npz", "model.safetensors", "metrics.json")
+
+
+@contextlib.contextmanager
+def translated(path: Path) -> Iterator[None]:
+    """Turn an OSError, as of a full disk, into a DataError that names ``path``."""
+    try:
+        yield
+    except OSError as error:
+        raise DataError(f"cannot write {path}: {error.strerror or error}") from error
 
 
 class RunFolder:
@@ -44,81 +56,78 @@ class RunFolder:
         """Whether the run reached its end."""
         return all((self.path / name).is_file() for name in FINISHED)
 
-    def prepare(self, *, force: bool, resume: bool) -> None:
-        """Make the folder ready for a run.
+    def refuse(self, *, force: bool, resume: bool) -> None:
+        """Raise if a run may not begin here; nothing is changed.
 
-        A new run needs an empty or new folder, or ``force``, which moves the old run aside and
-        removes it only once the new folder stands. ``resume`` needs a folder that a run began.
+        A new run needs a new or empty folder, or ``force`` and a run in its place; ``resume`` needs
+        a folder that a run began.
 
         Raises
         ------
         RunError
-            If the folder holds something and neither applies.
+            Saying what is there and which flag would help.
         """
-        began = (self.path / "config.toml").is_file()
-        if resume:
-            if not began:
-                raise RunError(
-                    f"{self.path} holds no run to continue (no config.toml); leave out --resume"
-                )
-            return
-        if self.path.is_file():
+        if self.path.exists() and not self.path.is_dir():
             raise RunError(f"{self.path} is a file; name a folder for the run")
-        if self.path.is_dir() and any(p.name != ".lock" for p in self.path.iterdir()):
-            if not force:
-                state = "a finished run" if self.is_finished() else "something"
-                hint = "" if self.is_finished() or not began else ", --resume to continue it"
-                raise RunError(
-                    f"{self.path} already holds {state}; choose another place with -o, pass "
-                    f"--force to replace it{hint}"
-                )
-            if not began:
-                raise RunError(
-                    f"{self.path} is not a run folder (no config.toml), so --force does not "
-                    "replace it; choose another place with -o"
-                )
-            for entry in self.path.iterdir():
-                if entry.name == ".lock":
-                    continue
-                if entry.is_dir() and not entry.is_symlink():
-                    shutil.rmtree(entry)
-                else:
-                    entry.unlink()
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise DataError(f"cannot write {self.path}: {error.strerror or error}") from None
+        began = (self.path / "config.toml").is_file()
+        if resume and not began:
+            raise RunError(
+                f"{self.path} holds no run to continue (no config.toml); leave out --resume"
+            )
+        if resume or not self._entries():
+            return
+        if not began:
+            raise RunError(
+                f"{self.path} holds something that is not a run (no config.toml), which --force "
+                "does not replace either; choose another place with -o"
+            )
+        if not force:
+            state = "a finished run" if self.is_finished() else "a run that did not end"
+            hint = "" if self.is_finished() else ", --resume to continue it"
+            raise RunError(
+                f"{self.path} already holds {state}; choose another place with -o, pass --force "
+                f"to replace it{hint}"
+            )
 
     @contextlib.contextmanager
-    def locked(self) -> Iterator[None]:
-        """Hold the folder for this process; a second writer is refused.
-
-        The lock names its process; one left behind by a killed process is taken over.
+    def writing(self, *, force: bool, resume: bool) -> Iterator[None]:
+        """Hold the folder as its only writer, ready for a run: with ``force`` an old run is removed.
 
         Raises
         ------
         RunError
-            If a live process holds it.
+            If ``refuse`` does, or another process is writing here.
         """
-        lock = self.path / ".lock"
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            holder = _holder(lock)
-            if holder is not None:
-                raise RunError(f"{self.path} is being written by process {holder}; wait for it")
-            lock.unlink(missing_ok=True)
-            with lock.open("x", encoding="utf-8") as handle:
-                json.dump({"pid": os.getpid(), "started": psutil.Process().create_time()}, handle)
-        except FileExistsError:
-            raise RunError(
-                f"{self.path} is being written by another process; wait for it"
-            ) from None
-        except OSError as error:
-            raise DataError(f"cannot write {self.path}: {error.strerror or error}") from None
-        try:
+        self.refuse(force=force, resume=resume)
+        with only_writer(self.path):
+            # Again: another run may have begun before the folder was ours.
+            self.refuse(force=force, resume=resume)
+            with translated(self.path):
+                for left in self.path.rglob(".*.partial*"):  # of a writer that was killed
+                    _remove(left)
+                if force and not resume:
+                    # What makes it a finished run goes first, what makes it a run last: killed
+                    # in between, the folder is still one that --force replaces.
+                    order = {"metrics.json": 0, "config.toml": 2}
+                    for entry in sorted(self._entries(), key=lambda e: order.get(e.name, 1)):
+                        _remove(entry)
             yield
-        finally:
-            lock.unlink(missing_ok=True)
+
+    def _entries(self) -> list[Path]:
+        if not self.path.is_dir():
+            return []
+        return [
+            entry
+            for entry in self.path.iterdir()
+            if entry.name != LOCK and not entry.match(".*.partial*")
+        ]
+
+    def log(self, text: str) -> None:
+        """Add a line to ``run.log``, with the time."""
+        now = time.strftime("%Y-%m-%dT%H:%M:%S%z")
+        path = self.path / "run.log"
+        with translated(path), path.open("a", encoding="utf-8") as handle:
+            handle.write(f"{now} {text}\n")
 
     def write_config(self, settings: Mapping[str, Any]) -> None:
         """Every setting, defaults included."""
@@ -161,15 +170,12 @@ class RunFolder:
             with np.load(path, allow_pickle=False) as stored:
                 state = {name: stored[name] for name in stored.files}
             return str(state.pop("kind")), state
-        except (OSError, ValueError, KeyError) as error:
+        except (OSError, EOFError, ValueError, KeyError, BadZipFile, zlib.error) as error:
             raise RunError(f"{path} is not a tokenizer of a run: {error}") from None
 
     def write_weights(self, name: str, tensors: Mapping[str, Tensor]) -> None:
         """Weights as safetensors."""
-        with atomic_file(self.path / name) as temporary:
-            save_file(
-                {k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}, temporary
-            )
+        write_tensors(self.path / name, tensors)
 
     def read_weights(self, name: str = "model.safetensors") -> dict[str, Tensor]:
         """Weights of a finished run.
@@ -179,12 +185,7 @@ class RunFolder:
         RunError
             If they are missing or not safetensors.
         """
-        path = self._needed(name)
-        try:
-            return load_file(path)
-        # safetensors raises its own SafetensorError, a plain Exception subclass of its extension.
-        except Exception as error:  # noqa: BLE001
-            raise RunError(f"{path} does not hold the weights of a run: {error}") from None
+        return read_tensors(self._needed(name))
 
     def write_history(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """One row per epoch, as CSV."""
@@ -197,6 +198,23 @@ class RunFolder:
             writer = csv.DictWriter(handle, fieldnames=list(rows[0]))
             writer.writeheader()
             writer.writerows(rows)
+
+    def read_history(self) -> pd.DataFrame:
+        """What ``write_history`` wrote.
+
+        Raises
+        ------
+        RunError
+            If it is missing or is no table of epochs.
+        """
+        path = self._needed("history.csv")
+        try:
+            history = pd.read_csv(path, float_precision="round_trip")
+        except (ValueError, OSError) as error:
+            raise RunError(f"{path} is not the history of a run: {error}") from None
+        if "epoch" not in history.columns:
+            raise RunError(f"{path} is not the history of a run: it has no column 'epoch'")
+        return history
 
     def write_json(self, name: str, content: Any) -> None:
         """A JSON file; NaN is refused, because not every program reads it."""
@@ -227,12 +245,8 @@ class RunFolder:
         return path
 
 
-def _holder(lock: Path) -> int | None:
-    """The process that holds the lock, None if there is none alive."""
-    try:
-        content = json.loads(lock.read_text(encoding="utf-8"))
-        process = psutil.Process(int(content["pid"]))
-        same = abs(process.create_time() - float(content["started"])) < 2.0
-    except (FileNotFoundError, psutil.Error, ValueError, KeyError, TypeError):
-        return None
-    return process.pid if same else None
+def _remove(entry: Path) -> None:
+    if entry.is_dir() and not entry.is_symlink():
+        shutil.rmtree(entry)
+    else:
+        entry.unlink(missing_ok=True)

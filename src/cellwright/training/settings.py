@@ -7,6 +7,8 @@ from typing import Literal
 
 from cellwright.errors import SettingsError
 from cellwright.models.build import EncoderSettings, Size
+from cellwright.tokens.binned import BinnedTokenizer
+from cellwright.tokens.cell_binned import CellBinnedTokenizer
 from cellwright.tokens.masking import MaskRule
 
 
@@ -17,7 +19,14 @@ class PretrainSettings:
     The groups in order: the split, the tokenizer, the mask, the encoder (None takes what ``size``
     sets), the optimisation, the hardware, the embedding. ``precision = "auto"`` trains in bf16
     where the hardware multiplies it natively and in float32 elsewhere; evaluation is always in
-    float32. ``patience`` stops after so many epochs without a better validation loss.
+    float32. ``patience`` stops after so many epochs without a better validation loss. ``devices``
+    is processes per machine, each with its own GPU where there are GPUs; ``batch_size`` is that
+    of all of them together.
+
+    Raises
+    ------
+    SettingsError
+        If a value cannot work; the sentence holds it.
     """
 
     seed: int = 0
@@ -70,16 +79,26 @@ class PretrainSettings:
         for name in ("learning_rate", "clip_norm", "target_sum"):
             if not getattr(self, name) > 0:
                 raise SettingsError(f"{name} is {getattr(self, name)}, expected above 0")
-        if self.weight_decay < 0:
+        if self.seed < 0:
+            raise SettingsError(f"seed is {self.seed}, expected 0 or more")
+        if not self.weight_decay >= 0:
             raise SettingsError(f"weight_decay is {self.weight_decay}, expected 0 or more")
         if not 0 <= self.warmup_share < 1:
             raise SettingsError(f"warmup_share is {self.warmup_share}, expected 0 up to below 1")
         if self.patience is not None and self.patience < 1:
             raise SettingsError(f"patience is {self.patience}, expected at least 1")
+        # These check their own settings: before any data are read rather than in the middle.
+        _ = self.mask_rule, self.encoder, self.new_tokenizer()
 
     @property
     def mask_rule(self) -> MaskRule:
         return MaskRule(self.mask_share, self.mask_nonzero_share, self.mask_nonzero)
+
+    def new_tokenizer(self) -> BinnedTokenizer | CellBinnedTokenizer:
+        """The tokenizer to fit."""
+        if self.tokenizer == "cell-binned":
+            return CellBinnedTokenizer(self.num_bins)
+        return BinnedTokenizer(self.num_bins, self.target_sum, self.log1p, self.zero_bin)
 
     @property
     def encoder(self) -> EncoderSettings:

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cellwright.evaluation.comparison import FEWEST_UNITS
 from cellwright.evaluation.intervals import percentile, units_worth
-from cellwright.evaluation.resampling import by_unit
+from cellwright.evaluation.resampling import by_row, by_unit
 from cellwright.interfaces import Score
 
 REFERENCE_WORDS = {
@@ -34,10 +35,13 @@ def perplexity_scores(
     """Perplexity of the model and of every reference on the same masked positions.
 
     Intervals are percentiles over resampled units (libraries, donors, or cells where the split
-    is by cells); the difference is paired, perplexity of the model minus that of the best
-    reference: below zero the model is better.
+    is by cells; cells too where there are fewer than six units, over which an interval would be
+    a pretence: ``perplexity_by_unit`` lists them). The difference is paired, perplexity of the
+    model minus that of the best reference: below zero the model is better.
     """
-    resamples, _ = by_unit(unit_n, seed=seed)
+    resamples, names_u = by_unit(unit_n, seed=seed)
+    if len(names_u) < FEWEST_UNITS:
+        resamples, unit = by_row(len(unit_n), seed=seed), "cells"
     sizes_u = resamples.sizes_u.astype(np.float64)
     units = units_worth(resamples.sizes_u)
 
@@ -78,6 +82,34 @@ def perplexity_scores(
     return scores
 
 
+def perplexity_by_unit(
+    model_nll_n: NDArray[np.float64],
+    best_nll_n: NDArray[np.float64],
+    unit_n: NDArray[np.str_],
+    unit: str,
+) -> list[dict[str, Any]]:
+    """Each unit by itself where there are too few for an interval over them, else nothing.
+
+    Returns
+    -------
+    Per unit ``unit`` (the column), ``name``, ``cells``, and the perplexity of ``model`` and of the
+    ``best_reference``.
+    """
+    names_u, sizes_u = np.unique(unit_n, return_counts=True)
+    if unit == "cells" or len(names_u) >= FEWEST_UNITS:
+        return []
+    return [
+        {
+            "unit": unit,
+            "name": str(name),
+            "cells": int(size),
+            "model": float(np.exp(model_nll_n[unit_n == name].mean())),
+            "best_reference": float(np.exp(best_nll_n[unit_n == name].mean())),
+        }
+        for name, size in zip(names_u, sizes_u, strict=True)
+    ]
+
+
 def still_falling(val_losses: Sequence[float], share: float = 0.1, least: float = 0.002) -> bool:
     """Whether the validation loss fell by more than ``least`` nats over the last tenth of the epochs."""
     if len(val_losses) < 3:
@@ -94,9 +126,10 @@ def sentences(metrics: Mapping[str, Any]) -> list[str]:
     model, reference = by_name["model"], by_name[best]
     gap = model["difference"]
     where = f"{metrics['cells'][metrics['scored_on']]} {metrics['scored_on']} cells"
-    if gap["high"] < 0:
+    enough = model["n"] >= FEWEST_UNITS
+    if enough and gap["high"] < 0:
         verdict = "is better than"
-    elif gap["low"] > 0:
+    elif enough and gap["low"] > 0:
         verdict = "is worse than"
     else:
         verdict = "is not shown to be better than"
@@ -106,6 +139,18 @@ def sentences(metrics: Mapping[str, Any]) -> list[str]:
         f"{words} ({reference['value']:.2f}): difference {gap['value']:+.2f} "
         f"[{gap['low']:+.2f}, {gap['high']:+.2f}], 95 % over {model['n']} {_plural(model['unit'])}."
     ]
+    listed = metrics["by_unit"]
+    if listed:
+        each = ", ".join(
+            f"{row['name']} {row['model']:.2f} against {row['best_reference']:.2f} ({row['cells']} "
+            "cells)"
+            for row in listed
+        )
+        found.append(
+            f"The interval is one over cells: with {len(listed)} in all, values of "
+            f"{listed[0]['unit']} are too few for one over them (at least {FEWEST_UNITS}); each by "
+            f"itself: {each}."
+        )
     accuracy = metrics["masked_accuracy"]
     found.append(
         f"It names {accuracy['model']:.1%} of the masked bins right; each gene's commonest bin "
