@@ -12,7 +12,7 @@ from cellwright.cli import console
 
 def study(
     settings: Annotated[
-        Path | None, typer.Argument(help="Settings as TOML.", metavar="[SETTINGS.toml]")
+        Path | None, typer.Argument(help="Settings as TOML.", metavar="SETTINGS.toml")
     ] = None,
     out: Annotated[
         Path | None,

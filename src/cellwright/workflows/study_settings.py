@@ -77,14 +77,19 @@ STEPS: dict[str, type[Any]] = {
 
 STUDIES: dict[str, dict[str, dict[str, Any]]] = {
     "neurons-2025": {
-        "study": {"name": "neurons", "label": "subtype"},
-        # Two subclasses, cells and genes as in the published selection.
+        "study": {
+            "name": "neurons",
+            "label": "subtype",
+            "positive": ["cluster_2523"],
+            "negative": ["cluster_210"],
+        },
+        # The two published clusters, and as many cells and genes as the published selection has.
         "simulate": {
             "cells": 1152,
             "genes": 2000,
             "donors": 4,
             "libraries": 24,
-            "subclasses": ["L5 ET", "SST"],
+            "subclasses": ["L5 IT", "Sst"],
         },
         "pretrain": PRESETS["neurons-2025"],
         "cluster": {"method": "louvain"},
