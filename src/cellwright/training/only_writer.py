@@ -34,7 +34,6 @@ def only_writer(folder: Path) -> Iterator[None]:
     """
     made = not folder.exists()
     try:
-        folder.mkdir(parents=True, exist_ok=True)
         handle = _held(folder / LOCK)
     except OSError as error:
         raise DataError(f"cannot write {folder}: {error.strerror or error}") from None
@@ -52,13 +51,17 @@ def only_writer(folder: Path) -> Iterator[None]:
 def _held(path: Path) -> IO[str] | None:
     """The lock file, open and locked; None if another process has locked it."""
     while True:
-        handle = path.open("a+", encoding="utf-8")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            handle = path.open("a+", encoding="utf-8")
+        except FileNotFoundError:
+            continue  # a writer that left nothing has just removed the folder
         try:
             if not _lock(handle):
                 handle.close()
                 return None
             # Its last holder may have removed it between our opening and our locking it.
-            if path.exists() and os.path.samestat(os.fstat(handle.fileno()), path.stat()):
+            if os.path.samestat(os.fstat(handle.fileno()), path.stat()):
                 handle.truncate(0)
                 handle.write(str(os.getpid()))
                 handle.flush()

@@ -167,7 +167,8 @@ class RunFolder:
         """
         path = self._needed("tokenizer.npz")
         try:
-            with np.load(path, allow_pickle=False) as stored:
+            # Opened here: np.load leaves the file of a damaged archive open.
+            with path.open("rb") as handle, np.load(handle, allow_pickle=False) as stored:
                 state = {name: stored[name] for name in stored.files}
             return str(state.pop("kind")), state
         except (OSError, EOFError, ValueError, KeyError, BadZipFile, zlib.error) as error:
