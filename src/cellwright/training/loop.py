@@ -232,17 +232,20 @@ def _train_epoch(
             group["lr"] = rate
         logits = model(batch.value_ids_ng, batch.hidden_ng, batch.targets_nm)
         loss = masked_loss(logits, batch) * batch.share
+        mean = _agreed(fabric, loss.item(), stop)
         optimizer.zero_grad(set_to_none=True)
         # Processes average their gradients; this makes the average the mean over all cells.
         fabric.backward(loss * world)
-        fabric.clip_gradients(model, optimizer, max_norm=settings.clip_norm)
+        clipped: Any = fabric.clip_gradients(
+            model, optimizer, max_norm=settings.clip_norm, error_if_nonfinite=False
+        )
+        for what, value in (("loss", mean), ("gradient", float(clipped))):
+            if not math.isfinite(value):
+                raise RunError(
+                    f"the training {what} became {value} in epoch {progress.epoch + 1}; lower "
+                    f"--learning-rate (now {settings.learning_rate:g}) or use --precision float32"
+                )
         optimizer.step()
-        mean = _agreed(fabric, loss.item(), stop)
-        if not math.isfinite(mean):
-            raise RunError(
-                f"the training loss became {mean} in epoch {progress.epoch + 1}; lower "
-                f"--learning-rate (now {settings.learning_rate:g}) or use --precision float32"
-            )
         cells = min(settings.batch_size, len(train) - progress.batch * settings.batch_size)
         progress.loss_sum += mean * cells
         progress.cells += cells
