@@ -6,6 +6,7 @@ under half a second.
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import Annotated
 
@@ -66,6 +67,9 @@ app.command("demo")(study.demo)
 
 def main() -> None:
     """Run the command line; a CellwrightError becomes one sentence and its exit status."""
+    # Threads that wait for work must sleep: where another program shares the cores, OpenMP's
+    # default of spinning made training ten to twenty times slower. Read when PyTorch is imported.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         app()
     except CellwrightError as error:
