@@ -255,6 +255,7 @@ def _data(settings: StudySettings, steps: _Steps) -> Path:
             n_donors=wanted.donors,
             n_libraries=wanted.libraries,
             n_programs=wanted.programs,
+            depth=wanted.depth,
             subclasses=wanted.subclasses or None,
         )
         write_cells(cells, path, force=True)

@@ -22,6 +22,7 @@ class SimulateSettings:
     donors: int = 6
     libraries: int = 12
     programs: int = 8
+    depth: float | None = None
     subclasses: tuple[str, ...] = ()
     seed: int = 0
 
@@ -89,6 +90,7 @@ STUDIES: dict[str, dict[str, dict[str, Any]]] = {
             "genes": 2000,
             "donors": 4,
             "libraries": 24,
+            "depth": 13_000.0,
             "subclasses": ["L5 IT", "Sst"],
         },
         "pretrain": PRESETS["neurons-2025"],
@@ -96,7 +98,8 @@ STUDIES: dict[str, dict[str, dict[str, Any]]] = {
     },
     "demo": {
         "study": {"name": "neurons", "label": "subclass"},
-        "simulate": {"cells": 1500, "genes": 800, "donors": 12, "libraries": 24},
+        # Counts per gene as in the published neurons, cropped to well detected genes.
+        "simulate": {"cells": 1500, "genes": 800, "donors": 12, "libraries": 24, "depth": 5000.0},
         "pretrain": {"epochs": 30, "size": "tiny"},
     },
 }
