@@ -124,17 +124,19 @@ def fit(
             fabric.barrier()
 
         while progress.epoch < settings.epochs and not _patience_is_over(progress, settings):
-            _train_epoch(wrapped, train, settings, fabric, stepper, progress, size, stop, on_step)
-            if stop and progress.batch < size:
+            asked = _train_epoch(
+                wrapped, train, settings, fabric, stepper, progress, size, stop, on_step
+            )
+            if asked and progress.batch < size:
                 save()
-                raise Interrupted(_stopped(folder, progress), stop.signal_number)
+                raise Interrupted(_stopped(folder, progress), asked)
             measures = None
             if fabric.is_global_zero:
                 batches = validation_batches(
                     val, rule, batch_size=settings.val_batch_size, seed=settings.seed
                 )
                 measures = measure(bare, batches, fabric.device)
-            val_loss = _agreed(fabric, measures.loss if measures else 0.0, stop)
+            val_loss, asked = _agreed(fabric, measures.loss if measures else 0.0, stop)
             progress.epoch += 1
             if measures:
                 history.append(
@@ -167,8 +169,8 @@ def fit(
                 folder.write_history(history)
                 if on_epoch is not None:
                     on_epoch(history[-1])
-            if stop and progress.epoch < settings.epochs:
-                raise Interrupted(_stopped(folder, progress), stop.signal_number)
+            if asked and progress.epoch < settings.epochs:
+                raise Interrupted(_stopped(folder, progress), asked)
         return Fitted(
             best=best,
             last=_copy(bare),
@@ -204,8 +206,8 @@ def _train_epoch(
     size: int,
     stop: StopRequest,
     on_step: Callable[[Progress, int], None] | None,
-) -> None:
-    """The rest of the epoch that ``progress`` stands in; returns early on a stop request."""
+) -> int:
+    """The rest of the epoch that ``progress`` stands in; the number of the signal that ended it, or 0."""
     world = fabric.world_size
     steps = settings.epochs * size
     model.train()
@@ -232,7 +234,7 @@ def _train_epoch(
             group["lr"] = rate
         logits = model(batch.value_ids_ng, batch.hidden_ng, batch.targets_nm)
         loss = masked_loss(logits, batch) * batch.share
-        mean = _agreed(fabric, loss.item(), stop)
+        mean, asked = _agreed(fabric, loss.item(), stop)
         optimizer.zero_grad(set_to_none=True)
         # Processes average their gradients; this makes the average the mean over all cells.
         fabric.backward(loss * world)
@@ -257,26 +259,25 @@ def _train_epoch(
         started = now
         if on_step is not None and fabric.is_global_zero:
             on_step(progress, steps)
-        if stop:
-            return
+        if asked:
+            return asked
+    return 0
 
 
-def _agreed(fabric: Fabric, value: float, stop: StopRequest) -> float:
-    """The sum of ``value`` over the processes; a signal to one of them becomes one to all.
+def _agreed(fabric: Fabric, value: float, stop: StopRequest) -> tuple[float, int]:
+    """The sum of ``value`` over the processes, and the signal that came to any of them, or 0.
 
-    All must stop at the same step, or those that go on wait for the others for ever.
+    All must stop at the same step, or those that go on wait for the others for ever; so what a
+    process itself has heard counts only once all have heard it.
     """
     if fabric.world_size == 1:
-        return value
+        return value, stop.signal_number
     kinds = (signal.SIGINT, signal.SIGTERM)
     mine = [value, *(float(stop.signal_number == kind) for kind in kinds)]
     given = torch.tensor(mine, dtype=torch.float64, device=fabric.device)
     reduced: Any = fabric.all_reduce(given, reduce_op="sum")
     summed: list[float] = reduced.tolist()
-    for kind, count in zip(kinds, summed[1:], strict=True):
-        if count and not stop:
-            stop.signal_number = int(kind)
-    return summed[0]
+    return summed[0], next((int(k) for k, n in zip(kinds, summed[1:], strict=True) if n), 0)
 
 
 def _seed(seed: int, fabric: Fabric, *, step: int) -> None:

@@ -165,7 +165,7 @@ def _helped(settings: PretrainSettings, work: Work) -> Iterator[Fabric]:
     except RuntimeError as error:
         # What the collectives raise when the other side is gone.
         for number, helper in enumerate(helpers, start=1):
-            helper.join(1.0)
+            helper.join(10.0)
             if helper.exitcode:
                 raise RunError(
                     f"process {number} of {world} ended with status {helper.exitcode} during "

@@ -10,7 +10,7 @@ from types import FrameType
 
 
 class StopRequest:
-    """Holds the number of the signal that came, here or to another process; 0 before any."""
+    """Holds the number of the signal that came, 0 before any."""
 
     def __init__(self) -> None:
         self.signal_number = 0
