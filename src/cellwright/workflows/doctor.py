@@ -75,7 +75,7 @@ def examine(folder: Path | str = ".") -> Diagnosis:
         "disk_free_bytes": int(shutil.disk_usage(folder).free),
         "threads": {
             "pytorch": torch["threads"],
-            **{name: os.environ.get(name) for name in THREAD_SETTINGS},
+            **{name: os.environ.get(name) for name in (*THREAD_SETTINGS, "OMP_WAIT_POLICY")},
         },
         "driver_gpus": driver_gpus(),
         "cuda": torch["cuda"],
