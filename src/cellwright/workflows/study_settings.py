@@ -97,9 +97,16 @@ STUDIES: dict[str, dict[str, dict[str, Any]]] = {
         "cluster": {"method": "louvain"},
     },
     "demo": {
-        "study": {"name": "neurons", "label": "subclass"},
+        "study": {"name": "neurons", "label": "cell_class"},
         # Counts per gene as in the published neurons, cropped to well detected genes.
-        "simulate": {"cells": 1500, "genes": 800, "donors": 12, "libraries": 24, "depth": 5000.0},
+        "simulate": {
+            "cells": 1200,
+            "genes": 800,
+            "donors": 12,
+            "libraries": 24,
+            "depth": 5000.0,
+            "subclasses": ["L5 IT", "Sst"],
+        },
         "pretrain": {"epochs": 30, "size": "tiny"},
     },
 }
