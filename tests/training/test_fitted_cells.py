@@ -60,11 +60,6 @@ def test_names_may_hold_tabs_and_any_letters(tmp_path):
     assert FittedCells.load(tmp_path / "cells.txt.gz").names_n.tolist() == ["a\tb", "ü", " "]
 
 
-def test_no_cells(tmp_path):
-    FittedCells(NAMES[:0], PARTS[:0], HASHES[:0]).save(tmp_path / "cells.txt.gz")
-    assert len(FittedCells.load(tmp_path / "cells.txt.gz").names_n) == 0
-
-
 def damaged(path, kind):
     whole = path.read_bytes()
     flipped = bytearray(whole)
@@ -73,13 +68,17 @@ def damaged(path, kind):
         "cut": whole[:-12],
         "flipped": bytes(flipped),
         "foreign": b"name,part\na,train\n",
+        "empty": b"",
+        "no cells": gzip.compress(b""),
         "columns": gzip.compress(b"only-a-name\n"),
         "hash": gzip.compress(b"a\ttrain\tnot-hexadecimal\n"),
         "large": gzip.compress(b"a\ttrain\t1ffffffffffffffff\n"),
     }[kind]
 
 
-@pytest.mark.parametrize("kind", ["cut", "flipped", "foreign", "columns", "hash", "large"])
+@pytest.mark.parametrize(
+    "kind", ["cut", "flipped", "foreign", "empty", "no cells", "columns", "hash", "large"]
+)
 def test_a_damaged_file_is_one_sentence_that_names_it(fitted, tmp_path, kind):
     path = tmp_path / "cells.txt.gz"
     fitted.save(path)

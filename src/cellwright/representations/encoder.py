@@ -93,7 +93,7 @@ class EncoderRun:
         missing_g = torch.from_numpy(alignment.columns_g < 0).to(device)
         model = self.model.to(device)
         out = []
-        with torch.no_grad(), torch.autocast(device, enabled=False):
+        with torch.no_grad(), torch.autocast(torch.device(device).type, enabled=False):
             for block in iter_blocks(
                 cells, layer=layer, assume_counts=assume_counts, block_cells=BLOCK_CELLS
             ):
@@ -200,6 +200,7 @@ def load(path: Path | str, *, name: str | None = None) -> EncoderRun:
         is named.
     """
     folder = RunFolder(path)
+    folder.need_finished()
     settings = settings_of(folder)
     vocabulary = Vocabulary.load(folder.path / "vocabulary.tsv")
     kind, state = folder.read_tokenizer()

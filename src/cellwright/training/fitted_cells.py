@@ -51,7 +51,9 @@ class FittedCells:
         try:
             with gzip.open(path, "rt", encoding="utf-8") as handle:
                 rows = [line.rstrip("\n").rsplit("\t", 2) for line in handle]
-            names, parts, hashes = zip(*rows, strict=True) if rows else ((), (), ())
+            if not rows:
+                raise ValueError("it is empty")
+            names, parts, hashes = zip(*rows, strict=True)
             values = np.array([int(h, 16) for h in hashes], dtype=np.uint64)
         except FileNotFoundError:
             raise RunError(

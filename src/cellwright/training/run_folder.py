@@ -56,6 +56,18 @@ class RunFolder:
         """Whether the run reached its end."""
         return all((self.path / name).is_file() for name in FINISHED)
 
+    def need_finished(self) -> None:
+        """Raise if the run did not reach its end.
+
+        Raises
+        ------
+        RunError
+            Naming the first file that is missing.
+        """
+        self.read_config()
+        for name in FINISHED:
+            self._needed(name)
+
     def refuse(self, *, force: bool, resume: bool) -> None:
         """Raise if a run may not begin here; nothing is changed.
 
@@ -168,8 +180,12 @@ class RunFolder:
         path = self._needed("tokenizer.npz")
         try:
             # Opened here: np.load leaves the file of a damaged archive open.
-            with path.open("rb") as handle, np.load(handle, allow_pickle=False) as stored:
-                state = {name: stored[name] for name in stored.files}
+            with path.open("rb") as handle:
+                if handle.read(2) != b"PK":  # of which np.load would say that it may be a pickle
+                    raise ValueError("it is no .npz archive")
+                handle.seek(0)
+                with np.load(handle, allow_pickle=False) as stored:
+                    state = {name: stored[name] for name in stored.files}
             return str(state.pop("kind")), state
         except (OSError, EOFError, ValueError, KeyError, BadZipFile, zlib.error) as error:
             raise RunError(f"{path} is not a tokenizer of a run: {error}") from None
