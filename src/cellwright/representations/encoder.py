@@ -200,8 +200,8 @@ def load(path: Path | str, *, name: str | None = None) -> EncoderRun:
         is named.
     """
     folder = RunFolder(path)
-    folder.need_finished()
     settings = settings_of(folder)
+    folder.need_finished()
     vocabulary = Vocabulary.load(folder.path / "vocabulary.tsv")
     kind, state = folder.read_tokenizer()
     if kind not in KINDS:

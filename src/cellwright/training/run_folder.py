@@ -64,7 +64,6 @@ class RunFolder:
         RunError
             Naming the first file that is missing.
         """
-        self.read_config()
         for name in FINISHED:
             self._needed(name)
 
