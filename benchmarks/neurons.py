@@ -22,6 +22,9 @@ import tempfile
 import time
 from pathlib import Path
 
+# As the command line does, and before PyTorch is imported: threads that wait sleep.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 import numpy as np
 import torch
 from torch import nn
@@ -157,7 +160,6 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--only", choices=["rates", "studies"])
     asked = parser.parse_args()
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     machine()
     if asked.only != "studies":
         rates()
