@@ -6,11 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 from anndata import AnnData
+from anndata.io import write_elem
 from numpy.typing import NDArray
 
-from cellwright.data.amend import write_with_vectors
+from cellwright.data.amend import amend
 from cellwright.data.atomic import refuse_existing
 from cellwright.data.reading import read_cells, record, write_cells
 from cellwright.representations.encoder import EncoderRun, load
@@ -122,24 +124,27 @@ def embed(
         "missing": alignment.missing[:100],
         "seen": seen,
     }
+
+    def apply(subject: AnnData) -> None:
+        subject.obsm[key] = vectors_nd
+        subject.varm[model.name] = varm
+        record(subject, "embed", facts)
+
+    def write(file: h5py.File, changed: AnnData) -> None:
+        for group, values in (("obsm", changed.obsm), ("varm", changed.varm)):
+            if group not in file:
+                write_elem(file, group, {})
+            for name in values:
+                write_elem(file[group], name, np.asarray(values[name]))
+
     copy = None
-    if from_file and out is not None:
-        write_with_vectors(
-            Path(str(cells)),
-            out,
-            obsm={key: vectors_nd},
-            varm={model.name: varm},
-            stage="embed",
-            facts=facts,
-            force=force,
-        )
-    elif isinstance(cells, AnnData):
+    if isinstance(cells, AnnData):
         copy = cells.copy()
-        copy.obsm[key] = vectors_nd
-        copy.varm[model.name] = varm
-        record(copy, "embed", facts)
+        apply(copy)
         if out is not None:
             write_cells(copy, out, force=force)
+    elif out is not None:
+        amend(cells, out, apply, write, force=force)
     return Embedded(
         vectors_nd,
         key,
