@@ -263,7 +263,7 @@ def _check_copies(
                 "failure",
                 f"{in_test} of {int((parts_n == 'test').sum())} test cells have the very counts of "
                 f"a cell outside test (such as {pair[0]} and {pair[1]}).",
-                "drop the copies (`cellwright unique`), or keep all copies of a cell on one side",
+                "drop the copies, or keep all copies of a cell on one side",
             )
         )
     else:
