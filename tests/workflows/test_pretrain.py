@@ -478,6 +478,7 @@ def test_fractions_when_told_so_and_validation_cells_where_there_are_no_others(c
     facts = json.loads((tmp_path / "run" / "provenance.json").read_text())
     assert facts["data"]["verdict"] not in ("counts", "float-counts")
     assert found.metrics["scored_on"] == "val"
+    assert {score["seen"] for score in found.metrics["scores"]} == {"seen-unlabelled"}
     assert found.metrics["perplexity"]["model"] == pytest.approx(found.history["perplexity"].min())
     assert "There are no test cells" in " ".join(found.sentences)
 

@@ -73,7 +73,8 @@ def perplexity_scores(
                 chance=values.get("uniform"),
                 split=split,
                 fold_unit=unit,
-                seen="clean",
+                # Validation cells chose the best epoch.
+                seen="clean" if split == "test" else "seen-unlabelled",
                 baseline=None if name == best else best,
                 difference=None if name == best else gap,
                 higher_is_better=False,
@@ -112,7 +113,7 @@ def perplexity_by_unit(
 
 def still_falling(val_losses: Sequence[float], share: float = 0.1, least: float = 0.002) -> bool:
     """Whether the validation loss fell by more than ``least`` nats over the last tenth of the epochs."""
-    if len(val_losses) < 3:
+    if len(val_losses) < 2:
         return True
     back = max(1, round(len(val_losses) * share))
     return val_losses[-1 - back] - val_losses[-1] > least
