@@ -14,9 +14,8 @@ import os
 import signal
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from multiprocessing.connection import Connection, wait
+from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
-from typing import Any
 
 import torch
 from lightning_fabric import Fabric
@@ -186,29 +185,31 @@ def _helped(settings: PretrainSettings, work: Work) -> Iterator[Fabric]:
                 os.environ[name] = value
 
 
-def _await(helpers: list[SpawnProcess], ready: list[Any]) -> None:
+def _await(helpers: list[SpawnProcess], ready: list[Connection]) -> None:
     """Wait until every helper has reached its work; one that ends before that never will."""
     for number, (helper, pipe) in enumerate(zip(helpers, ready, strict=True), start=1):
-        wait([helper.sentinel, pipe])
-        if not pipe.poll():
+        try:
+            pipe.recv()
+        except EOFError:  # its end of the pipe went with it
             helper.join()
             raise RunError(
                 f"process {number} of {len(helpers) + 1} ended with status {helper.exitcode} before "
                 "training began; a script that trains on several devices must call it under "
                 "if __name__ == '__main__':"
-            )
-        pipe.close()
+            ) from None
+        finally:
+            pipe.close()
 
 
 def _help(work: Work, settings: PretrainSettings, rank: int, port: int, ready: Connection) -> None:
     """The life of a helper."""
     # Ctrl-C reaches every process of a terminal; the first one hears it and tells the others.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    ready.send(True)
-    ready.close()
     try:
         with _calm(), _threads(settings.devices):
             fabric = _fabric(settings, Together(rank, settings.devices, port))
+            ready.send(True)
+            ready.close()
             fabric.launch()
             work(fabric)
     except CellwrightError:
