@@ -1,4 +1,4 @@
-"""Rows of a count matrix that stays on disk: CSR, CSC or dense in HDF5, read piece by piece."""
+"""Rows of a count matrix that stays on disk: CSR, CSC or dense, read piece by piece."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
 
-import h5py
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from cellwright.data.disk.nodes import file_of, is_array, is_group
 from cellwright.errors import DataError
 
 MatrixFormat = Literal["csr", "csc", "dense"]
@@ -24,7 +24,7 @@ _GAP = 4096
 
 @dataclass(frozen=True)
 class StoredMatrix:
-    """A matrix in an open HDF5 file, n cells × g genes; nothing is read before it is asked for.
+    """A matrix in an open .h5ad or .zarr, n cells × g genes; nothing is read before it is asked for.
 
     ``name`` says where it stands (``X``, ``layers/counts``) and appears in every message.
     """
@@ -37,7 +37,7 @@ class StoredMatrix:
     @property
     def where(self) -> str:
         """File and place, for messages."""
-        return f"{self.node.file.filename}: {self.name}"
+        return f"{file_of(self.node)}: {self.name}"
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -59,7 +59,14 @@ class StoredMatrix:
         DataError
             If they do not fit the shape or the number of stored values.
         """
-        indptr = _read(self.node["indptr"], slice(None)).astype(np.int64)
+        stored = self.node["indptr"]
+        if stored.dtype.kind not in "iu" or self.node["indices"].dtype.kind not in "iu":
+            wrong = "indptr" if stored.dtype.kind not in "iu" else "indices"
+            raise DataError(
+                f"{self.where} is damaged: its {wrong} is stored as {self.node[wrong].dtype}, "
+                "expected whole numbers; write the file again"
+            )
+        indptr = _read(stored, slice(None)).astype(np.int64)
         expected = self.shape[0 if self.format == "csr" else 1] + 1
         if indptr.size != expected:
             raise DataError(
@@ -139,12 +146,12 @@ class StoredMatrix:
 
 
 def open_matrix(node: Any, name: str) -> StoredMatrix:
-    """Look at a matrix of an open HDF5 file without reading its values.
+    """Look at a matrix of an open file without reading its values.
 
     Parameters
     ----------
     node
-        The HDF5 group (sparse) or dataset (dense).
+        The group (sparse) or array (dense).
     name
         How to call it in messages.
 
@@ -153,13 +160,15 @@ def open_matrix(node: Any, name: str) -> StoredMatrix:
     DataError
         If it is not a matrix: parts are missing, or it is not numeric, or not two-dimensional.
     """
-    if isinstance(node, h5py.Dataset):
+    if is_array(node):
         if len(node.shape) != 2 or node.dtype.kind not in "iufb":
             raise DataError(
                 f"{name} is not a matrix of numbers: it is stored as {node.dtype} with shape "
                 f"{node.shape}, expected cells × genes"
             )
         return StoredMatrix(node, name, "dense", (int(node.shape[0]), int(node.shape[1])))
+    if not is_group(node):
+        raise DataError(f"{name} is not a matrix; write the file again with AnnData.write_h5ad")
     missing = [part for part in ("data", "indices", "indptr") if part not in node]
     if missing:
         raise DataError(f"{name} is damaged: its {missing[0]} is missing; write the file again")
@@ -169,6 +178,10 @@ def open_matrix(node: Any, name: str) -> StoredMatrix:
         raise DataError(
             f"{name} is stored as {layout or 'an unnamed group'!r} and cannot be read: expected "
             "a csr_matrix or csc_matrix with its shape, or a dense array"
+        )
+    if node["data"].dtype.kind not in "iufb":
+        raise DataError(
+            f"{name} is not a matrix of numbers: its values are stored as {node['data'].dtype}"
         )
     if node["data"].shape != node["indices"].shape:
         raise DataError(
@@ -182,7 +195,7 @@ def open_matrix(node: Any, name: str) -> StoredMatrix:
 
 def is_sparse(node: Any) -> bool:
     """True for an HDF5 group that says it holds a CSR or CSC matrix, in today's or the old way."""
-    return isinstance(node, h5py.Group) and _layout(node) in ("csr", "csc")
+    return is_group(node) and _layout(node) in ("csr", "csc")
 
 
 def _layout(node: Any) -> str:
@@ -196,7 +209,7 @@ def _read(node: Any, part: slice) -> NDArray[Any]:
     except (OSError, RuntimeError) as error:
         text = " ".join(str(error).split())
         raise DataError(
-            f"{node.file.filename} is damaged at {node.name}: {text}; copy or download it again"
+            f"{file_of(node)} is damaged at {node.name}: {text}; copy or download it again"
         ) from error
 
 

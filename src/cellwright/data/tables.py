@@ -6,12 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import h5py
 import numpy as np
 import pandas as pd
 from anndata.io import read_elem
 
 from cellwright.config import nearest
+from cellwright.data.disk.nodes import is_group
 from cellwright.errors import DataError
 
 ColumnKind = Literal["categorical", "string", "numeric", "bool"]
@@ -78,7 +78,7 @@ def open_table(node: Any, name: str) -> Table:
         return table_of_frame(frame, name)
     index_name, n, columns = _parts(node, name)
     kinds = {c: _kind_of_node(node[c]) for c in columns}
-    categories = {c: len(node[c]["categories"]) for c, k in kinds.items() if k == "categorical"}
+    categories = {c: _length(node[c]["categories"]) for c, k in kinds.items() if k == "categorical"}
     return Table(
         name,
         n,
@@ -96,7 +96,7 @@ def check_table(node: Any, name: str) -> None:
 
 
 def _is_modern(node: Any) -> bool:
-    grouped = isinstance(node, h5py.Group) and "_index" in node.attrs
+    grouped = is_group(node) and "_index" in node.attrs
     return grouped and "__categories" not in node
 
 
@@ -120,7 +120,7 @@ def _parts(node: Any, name: str) -> tuple[str, int, list[str]]:
 
 def _length(node: Any) -> int:
     for part in ("codes", "values"):
-        if isinstance(node, h5py.Group) and part in node:
+        if is_group(node) and part in node:
             node = node[part]
     return int(node.shape[0])
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +71,17 @@ def record(cells: AnnData, stage: str, facts: dict[str, Any]) -> None:
     DataError
         If ``uns["cellwright"]`` is there and is not a mapping, or ``facts`` is not JSON.
     """
-    slot = cells.uns.get(_SLOT, {})
+    cells.uns[_SLOT] = noted(cells.uns.get(_SLOT, {}), stage, facts)
+
+
+def noted(slot: Any, stage: str, facts: Mapping[str, Any]) -> dict[str, Any]:
+    """The records of earlier stages with one more.
+
+    Raises
+    ------
+    DataError
+        If ``slot`` is not a mapping, or ``facts`` is not JSON.
+    """
     if not hasattr(slot, "keys"):
         raise DataError(
             f'uns["{_SLOT}"] is {slot!r}, expected a mapping of stages; remove it and run again'
@@ -80,13 +91,13 @@ def record(cells: AnnData, stage: str, facts: dict[str, Any]) -> None:
     except (TypeError, ValueError) as error:
         raise DataError(f"stage {stage!r} cannot be noted: {error}, in {facts!r}") from error
     numbers = [int(key[:4]) for key in slot if key[:4].isdigit()]
-    cells.uns[_SLOT] = {**slot, f"{max(numbers, default=0) + 1:04d}-{stage}": text}
+    return {**slot, f"{max(numbers, default=0) + 1:04d}-{stage}": text}
 
 
 def _write(cells: AnnData, file: Path) -> None:
     parts: dict[str, Any] = {
-        "obs": _writable(cells.obs, "obs"),
-        "var": _writable(cells.var, "var"),
+        "obs": writable(cells.obs, "obs"),
+        "var": writable(cells.var, "var"),
     }
     for key in ("obsm", "varm", "obsp", "varp", "layers", "uns"):
         parts[key] = dict(getattr(cells, key))
@@ -110,8 +121,14 @@ def _write(cells: AnnData, file: Path) -> None:
             calm.verify()
 
 
-def _writable(frame: pd.DataFrame, table: str) -> pd.DataFrame:
-    """The table with each object column in a type that .h5ad has."""
+def writable(frame: pd.DataFrame, table: str) -> pd.DataFrame:
+    """The table with each object column in a type that .h5ad has.
+
+    Raises
+    ------
+    DataError
+        If a column mixes kinds.
+    """
     changed: dict[str, Any] = {}
     for column in frame.select_dtypes(object).columns:
         values = frame[column]

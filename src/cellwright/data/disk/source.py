@@ -8,8 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cellwright.data.opening import open_h5ad
-from cellwright.data.tables import Table, open_table
+import h5py
+import zarr
+
+from cellwright.data.disk.nodes import is_array, is_group
+from cellwright.data.opening import open_h5ad, translated
+from cellwright.data.stored import StoredMatrix, is_sparse, open_matrix
+from cellwright.data.tables import Table, check_table, open_table
+from cellwright.errors import DataError
 
 
 @dataclass(frozen=True)
@@ -21,11 +27,95 @@ class Source:
     obs: Table
     var: Table
 
+    @property
+    def is_zarr(self) -> bool:
+        return not isinstance(self.root, h5py.Group)
+
+    def matrix(self, name: str) -> StoredMatrix:
+        """A matrix such as ``X``, ``layers/counts``, ``raw/X``, ``obsp/distances``.
+
+        Raises
+        ------
+        DataError
+            If it is damaged or does not fit the tables of cells and genes.
+        """
+        stored = open_matrix(self.root[name], name)
+        stored.check()
+        expected = self._shape(name)
+        if stored.shape != expected:
+            raise DataError(
+                f"{self.path}: {name} is {stored.shape[0]} × {stored.shape[1]}, but the tables have "
+                f"{expected[0]} × {expected[1]} rows; write the file again"
+            )
+        return stored
+
+    def matrices(self) -> list[str]:
+        """X and the layers, those there are."""
+        node = self.root.get("X")
+        # Cells without X have none, or one that holds nothing.
+        there = is_sparse(node) or (is_array(node) and len(node.shape) == 2)
+        return ["X"] * there + [f"layers/{key}" for key in self.root.get("layers", {})]
+
+    @property
+    def n_raw(self) -> int | None:
+        """Genes of raw, None if there is no raw."""
+        raw = self.root.get("raw")
+        if raw is None or not is_group(raw) or "X" not in raw:
+            return None
+        return open_table(raw["var"], "raw/var").n
+
+    def _shape(self, name: str) -> tuple[int, int]:
+        n, g = self.obs.n, self.var.n
+        part = name.split("/")[0]
+        if part == "raw":
+            return n, self.n_raw or 0
+        return {"obsp": (n, n), "varp": (g, g)}.get(part, (n, g))
+
 
 @contextlib.contextmanager
 def open_source(path: Path | str) -> Iterator[Source]:
-    """Open an .h5ad or .zarr for reading by parts."""
-    with open_h5ad(path) as root:
-        yield Source(
-            Path(path), root, open_table(root["obs"], "obs"), open_table(root["var"], "var")
+    """Open an .h5ad or .zarr for reading by parts.
+
+    Raises
+    ------
+    DataError
+        If there is no such file, it is of another kind or damaged, or has no cells or no genes.
+    """
+    path = Path(path)
+    with _opened(path) as root:
+        with translated(path):
+            for name in ("obs", "var"):
+                check_table(root[name], name)
+            source = Source(
+                path, root, open_table(root["obs"], "obs"), open_table(root["var"], "var")
+            )
+        for table, what in ((source.obs, "cells"), (source.var, "genes")):
+            if table.n == 0:
+                raise DataError(
+                    f"{path}: there are no {what} (shape {source.obs.n} × {source.var.n}); at least "
+                    "one cell and one gene are needed"
+                )
+        yield source
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    if not is_zarr(path):
+        with open_h5ad(path) as file:
+            yield file
+        return
+    with translated(path):
+        root = zarr.open_group(path, mode="r")
+    missing = [key for key in ("obs", "var") if key not in root]
+    if missing:
+        there = ", ".join(sorted(root.keys())[:8]) or "nothing"
+        raise DataError(
+            f"{path} is not an AnnData in zarr: it has no {' and no '.join(missing)} (it holds "
+            f"{there}); write it with AnnData.write_zarr"
         )
+    yield root
+
+
+def is_zarr(path: Path) -> bool:
+    """True for a folder that holds a zarr group."""
+    return path.is_dir() and any((path / name).exists() for name in (".zgroup", "zarr.json"))

@@ -1,0 +1,24 @@
+"""What stands at a place of an open .h5ad or .zarr: an array or a group, asked the same way of both."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def is_group(node: Any) -> bool:
+    """True for a group of h5py or zarr."""
+    return hasattr(node, "keys") and not hasattr(node, "dtype")
+
+
+def is_array(node: Any) -> bool:
+    """True for an array of h5py or zarr that holds something."""
+    return getattr(node, "dtype", None) is not None and getattr(node, "shape", None) is not None
+
+
+def file_of(node: Any) -> str:
+    """The file or folder that holds the node."""
+    file = getattr(node, "file", None)
+    if file is not None:
+        return str(file.filename)
+    store = getattr(node, "store", None)
+    return str(getattr(store, "root", store))

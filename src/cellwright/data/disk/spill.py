@@ -1,0 +1,146 @@
+"""Entries that arrive by column and leave by row: sorted outside memory, in an unnamed file."""
+
+from __future__ import annotations
+
+import itertools
+import tempfile
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from cellwright.data.disk.arrays import ArrayReader
+from cellwright.data.disk.kernels import pick_rows
+from cellwright.data.disk.rows import Rows, block_bytes, parts
+from cellwright.data.stored import StoredMatrix
+from cellwright.errors import DataError
+
+
+class Spill:
+    """Puts entries of n rows × g columns aside by ranges of rows and gives them back as CSR.
+
+    The columns of a row must arrive in rising order. The file has no name, so nothing is left of
+    it whatever becomes of the process; it lies in ``folder``.
+    """
+
+    def __init__(
+        self,
+        shape: tuple[int, int],
+        dtype: np.dtype[Any],
+        n_expected: int,
+        memory: int,
+        folder: Path,
+    ) -> None:
+        self._shape = shape
+        self._record = np.dtype([("row", np.int32), ("column", np.int32), ("value", dtype)])
+        self._limit = max(1, block_bytes(memory) // self._record.itemsize)
+        ranges = max(1, -(-n_expected // self._limit))
+        self._rows = max(1, -(-shape[0] // ranges))
+        self._pieces: list[list[tuple[int, int]]] = [[] for _ in range(-(-shape[0] // self._rows))]
+        self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115  (open until rows() ends)
+        self._end = 0
+
+    def add(
+        self, rows: NDArray[np.int32], columns: NDArray[np.int32], values: NDArray[Any]
+    ) -> None:
+        """Put entries aside.
+
+        Raises
+        ------
+        OSError
+            If the disk is full.
+        """
+        records = np.empty(rows.size, self._record)
+        records["row"], records["column"], records["value"] = rows, columns, values
+        bounds = np.array([0, rows.size])
+        if len(self._pieces) > 1:
+            range_of = rows // np.int32(self._rows)
+            # Stable, so that columns keep rising; a radix sort where sixteen bits suffice.
+            small = range_of.astype(np.uint16) if len(self._pieces) < 1 << 16 else range_of
+            order = np.argsort(small, kind="stable")
+            records = records[order]
+            bounds = np.searchsorted(small[order], np.arange(len(self._pieces) + 1))
+        self._file.seek(self._end)
+        self._file.write(records.tobytes())
+        for number, (low, high) in enumerate(itertools.pairwise(bounds.tolist())):
+            if high > low:
+                at = self._end + low * self._record.itemsize
+                self._pieces[number].append((at, high - low))
+        self._end += records.nbytes
+
+    def rows(self) -> Iterator[Rows]:
+        """All rows, in order, in blocks; those without entries too."""
+        for number, pieces in enumerate(self._pieces):
+            first = number * self._rows
+            last = min(first + self._rows, self._shape[0])
+            # Where rows are much fuller than the average, a range is read more than once.
+            times = max(1, -(-sum(n for _, n in pieces) // (2 * self._limit)))
+            edges = np.unique(np.linspace(first, last, times + 1).astype(np.int64))
+            for low, high in itertools.pairwise(edges.tolist()):
+                yield self._block(pieces, low, high)
+        self._file.close()
+
+    def _block(self, pieces: list[tuple[int, int]], low: int, high: int) -> Rows:
+        found = []
+        for at, n in pieces:
+            self._file.seek(at)
+            records = np.frombuffer(self._file.read(n * self._record.itemsize), self._record)
+            inside = (records["row"] >= low) & (records["row"] < high)
+            found.append(records if inside.all() else records[inside])
+        records = np.concatenate(found) if found else np.empty(0, self._record)
+        entries = sp.coo_matrix(
+            (np.ascontiguousarray(records["value"]), (records["row"] - low, records["column"])),
+            shape=(high - low, self._shape[1]),
+        )
+        counts = entries.tocsr()
+        return Rows(counts, low, merged=bool(counts.nnz < records.size))
+
+
+def csc_rows(
+    matrix: StoredMatrix,
+    rows: NDArray[np.int64],
+    columns: NDArray[np.int64] | None,
+    *,
+    memory: int,
+    pool: ThreadPoolExecutor,
+    folder: Path,
+) -> Iterator[Rows]:
+    """Sorted distinct rows of a CSC matrix, in blocks: its columns are read once, in order.
+
+    Raises
+    ------
+    DataError
+        If the matrix is damaged.
+    OSError
+        If ``folder`` has no room.
+    """
+    n, g = matrix.shape
+    wanted = np.arange(g) if columns is None else columns
+    data = ArrayReader(matrix.node["data"], pool)
+    indices = ArrayReader(matrix.node["indices"], pool)
+    new_of_n = np.full(n, -1, np.int32)
+    new_of_n[rows] = np.arange(rows.size, dtype=np.int32)
+    stored = int((matrix.indptr[wanted + 1] - matrix.indptr[wanted]).sum())
+    spill = Spill((rows.size, wanted.size), data.dtype, int(stored * rows.size / n), memory, folder)
+    limit = max(1, block_bytes(memory) // (data.dtype.itemsize + indices.dtype.itemsize + 16))
+    for part in parts(matrix.indptr, wanted, limit, max(data.gap, indices.gap)):
+        values, row_at = data.begin(part.starts, part.stops), indices.begin(part.starts, part.stops)
+        total = int(part.lengths_n.sum())
+        positions = np.empty(total, np.int64)
+        new_rows, column_at = np.empty(total, np.int32), np.empty(total, np.int32)
+        kept, wrong = pick_rows(
+            part.offsets_n, part.lengths_n, row_at.get(), new_of_n, positions, new_rows, column_at
+        )
+        if wrong != -1:
+            raise DataError(
+                f"{matrix.where} is damaged: it holds the index {wrong}, but there are {n} cells; "
+                "write the file again"
+            )
+        spill.add(
+            new_rows[:kept], column_at[:kept] + np.int32(part.start), values.get()[positions[:kept]]
+        )
+    yield from spill.rows()
