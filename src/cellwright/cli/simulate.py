@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from cellwright.cli import console
+from cellwright.cli.cells_bar import cells_bar
 from cellwright.errors import SettingsError
 
 
@@ -80,9 +80,6 @@ def simulate(
     """
     if kind != "neurons":
         raise SettingsError(f"cannot simulate {kind!r}: expected neurons")
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
     from cellwright.data.atomic import refuse_existing
     from cellwright.data.simulate import simulate_to_file
     from cellwright.data.simulated_tables import TABLES, write_tables
@@ -103,19 +100,13 @@ def simulate(
         depth=depth,
         batch_effect=batch_effect,
     )
-    columns = (
-        TextColumn("simulating"),
-        BarColumn(),
-        TextColumn("{task.completed:,}/{task.total:,} cells, {task.fields[rate]} cells/s"),
-        TimeRemainingColumn(),
-    )
-    hidden = quiet or not sys.stderr.isatty()
-    with Progress(*columns, console=Console(stderr=True), disable=hidden, transient=True) as bar:
-        task = bar.add_task("", total=cells, rate="…")
+    drawn = 0
+    with cells_bar("simulating", quiet) as tell:
 
         def advance(n: int) -> None:
-            done = bar.tasks[0].completed + n
-            bar.update(task, advance=n, rate=f"{done / max(bar.tasks[0].elapsed or 0, 1e-6):,.0f}")
+            nonlocal drawn
+            drawn += n
+            tell(drawn, cells)
 
         obs = simulate_to_file(
             out,

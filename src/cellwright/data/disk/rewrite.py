@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import scipy.sparse as sp
 from anndata.io import read_elem, write_elem
 from numpy.typing import NDArray
 
@@ -54,6 +55,23 @@ class Rewritten:
     n_stored: int
     n_bytes: int
     notes: list[str] = field(default_factory=list)
+
+    def sentence(self) -> str:
+        """What was written, for people."""
+        return (
+            f"wrote {self.path}: {self.n_obs:,} cells × {self.n_vars:,} genes, "
+            f"{readable_bytes(self.n_bytes)}"
+        )
+
+
+def readable_bytes(n: int) -> str:
+    """Such as 3.7 MB."""
+    size = float(n)
+    for unit in ("bytes", "kB", "MB", "GB"):
+        if size < 1000:
+            return f"{size:.3g} {unit}"
+        size /= 1000
+    return f"{size:.3g} TB"
 
 
 def rewrite(
@@ -102,7 +120,7 @@ def rewrite(
     memory
         Bytes that matrices in work may take together; the tables come on top, a column at a time.
     progress
-        Called with the entries written so far and the entries stored in the source.
+        Called with the cells written so far and how many there will be, each matrix counted.
 
     Raises
     ------
@@ -168,7 +186,7 @@ class _Job:
         self.notes: list[str] = []
         self.n_stored = 0
         self._progress, self._done = progress, 0
-        self._whole = sum(source.matrix(m).n_stored for m in source.matrices()) if progress else 0
+        self._whole = self.n_rows * len(source.matrices())
 
     def tables(
         self,
@@ -204,7 +222,7 @@ class _Job:
         if name in self.blocks:
             rows = self.blocks[name](stored)
         elif merge is not None:
-            rows = self._merged(stored, merge)
+            rows = merged_rows(self._stream(stored, self.rows, None), merge, self.n_columns)
         else:
             rows = self._stream(stored, self.rows, columns)
         self.n_stored += self._write(root, stored, rows, self.n_columns, merge is not None)
@@ -243,19 +261,6 @@ class _Job:
             stored, rows, columns, memory=self.memory, pool=self.pool, folder=self.folder
         )
 
-    def _merged(self, stored: StoredMatrix, merge: NDArray[np.int64]) -> Iterator[Rows]:
-        """Columns added into one, entry by entry; wide enough for the sum."""
-        kind = merged_dtype(stored.dtype)
-        kept = np.flatnonzero(merge >= 0)
-        target_of = merge[kept].astype(np.int32)
-        for block in self._stream(stored, self.rows, kept):
-            counts = block.counts.astype(kind)
-            counts.indices = target_of[counts.indices]
-            counts.has_canonical_format = counts.has_sorted_indices = False
-            counts._shape = (counts.shape[0], self.n_columns)
-            counts.sum_duplicates()
-            yield Rows(counts, block.start, block.merged)
-
     def _write(
         self,
         root: Any,
@@ -275,8 +280,8 @@ class _Job:
         for block in blocks:
             sink.append(block.counts)
             twice |= block.merged
-            self._done += block.counts.nnz
-            if self._progress:
+            if self._progress and stored.name in self.source.matrices():
+                self._done += block.counts.shape[0]
                 self._progress(self._done, self._whole)
         if stored.format == "csc":
             self.notes.append(
@@ -285,6 +290,28 @@ class _Job:
         if twice and not merged:
             self.notes.append(f"{stored.name} held a gene twice in a cell; such values were summed")
         return sink.close()
+
+
+def merged_rows(blocks: Iterator[Rows], merge: NDArray[np.int64], n_columns: int) -> Iterator[Rows]:
+    """Blocks whose columns are added into others, in a type wide enough for the sums.
+
+    Parameters
+    ----------
+    merge
+        The new position of every column, -1 for one that is left out.
+    n_columns
+        How many new columns there are.
+    """
+    kept = np.flatnonzero(merge >= 0)
+    target_of = merge[kept].astype(np.int32)
+    for block in blocks:
+        part = sp.csr_matrix(block.counts[:, kept])
+        counts = sp.csr_matrix(
+            (part.data.astype(merged_dtype(part.dtype)), target_of[part.indices], part.indptr),
+            shape=(part.shape[0], n_columns),
+        )
+        counts.sum_duplicates()
+        yield Rows(counts, block.start, block.merged)
 
 
 def merged_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
