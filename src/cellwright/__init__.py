@@ -12,7 +12,12 @@ __version__ = "0.1.0"
 
 _PUBLIC = {
     "inspect": "cellwright.data.inspect",
+    "join": "cellwright.data.prepare.join",
+    "subset": "cellwright.data.prepare.subset",
     "simulate": "cellwright.data.simulate",
+    "draw_map": "cellwright.workflows.map",
+    "unique": "cellwright.data.prepare.unique",
+    "crop": "cellwright.data.prepare.crop",
     "split": "cellwright.data.split",
     "pretrain": "cellwright.workflows.pretrain",
     "embed": "cellwright.workflows.embed",

@@ -16,15 +16,20 @@ from cellwright import __version__
 from cellwright.cli import (
     cluster,
     console,
+    crop,
     doctor,
     embed,
     inspect,
+    join,
+    map,
     pretrain,
     probe,
     report,
     simulate,
     split,
     study,
+    subset,
+    unique,
 )
 from cellwright.errors import CellwrightError
 
@@ -53,15 +58,20 @@ def _root(
 
 
 app.command("cluster")(cluster.cluster)
+app.command("crop")(crop.crop)
 app.command("doctor")(doctor.doctor)
 app.command("embed")(embed.embed)
 app.command("inspect")(inspect.inspect)
+app.command("join")(join.join)
+app.command("map")(map.map)
 app.command("pretrain")(pretrain.pretrain)
 app.command("probe")(probe.probe)
 app.command("report")(report.report)
 app.command("simulate")(simulate.simulate)
 app.command("split")(split.split)
 app.command("study")(study.study)
+app.command("subset")(subset.subset)
+app.command("unique")(unique.unique)
 app.command("demo")(study.demo)
 
 

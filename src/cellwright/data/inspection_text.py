@@ -173,7 +173,7 @@ def _column(column: ColumnSummary) -> list[str]:
     if column.wanted is not None or lists_well(column):
         lines += _frequencies(column)
     lines += _row("examples", ", ".join(column.examples))
-    return lines + (["", *_cross(column.name, column.cross)] if column.cross else [])
+    return lines + (["", *cross_lines(column.name, column.cross)] if column.cross else [])
 
 
 def _frequencies(column: ColumnSummary) -> list[str]:
@@ -191,7 +191,8 @@ def _share(share: float) -> str:
     return " <0.1 %" if 0 < share < 0.001 else f"{100 * share:5.1f} %"
 
 
-def _cross(name: str, cross: CrossTable) -> list[str]:
+def cross_lines(name: str, cross: CrossTable) -> list[str]:
+    """A cross table as lines; what does not fit beside each other stands below."""
     width = min(40, max(len(r) for r in [name, *cross.rows]))
     cells = [max(7, min(_CROSS_WIDTH, len(c))) for c in cross.columns]
     lines = [f"{name} by {cross.by}"]

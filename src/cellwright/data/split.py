@@ -10,7 +10,7 @@ import pandas as pd
 from anndata import AnnData
 from numpy.typing import NDArray
 
-from cellwright.data.reading import read_cells
+from cellwright.data.prepare.sidecar import with_columns_beside
 from cellwright.data.split_hash import PARTS
 from cellwright.data.split_record import Split
 from cellwright.data.stratify import choose_cells, choose_groups
@@ -198,7 +198,7 @@ def _check_shares(val: float, test: float) -> None:
 
 
 def _obs_of(cells: AnnData | Path | str) -> pd.DataFrame:
-    obs = read_cells(cells, backed=True).obs
+    obs = (cells if isinstance(cells, AnnData) else with_columns_beside(cells)).obs
     if len(obs) < 3:
         raise DataError(f"{len(obs)} cells cannot be split into train, val and test; needs 3")
     if not obs.index.is_unique:

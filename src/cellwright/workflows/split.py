@@ -12,7 +12,8 @@ import pandas as pd
 
 from cellwright.data.atomic import refuse_existing
 from cellwright.data.blocks import iter_blocks
-from cellwright.data.reading import cell_hashes, read_cells
+from cellwright.data.prepare.sidecar import with_columns_beside
+from cellwright.data.reading import cell_hashes
 from cellwright.data.split import PARTS, Split, split
 from cellwright.data.split_file import write_split
 from cellwright.errors import CheckFailed, DataError
@@ -104,7 +105,7 @@ def split_file(
     toml = out.with_suffix(".split.toml")
     for path in (out, toml):
         refuse_existing(path, force=force)
-    cells = read_cells(source, backed=True)
+    cells = with_columns_beside(source)
     made = split(cells, by=by, label=label, val=val, test=test, seed=seed)
     hashes, genes_n = _hashes(cells, layer)
     checks = check_split(made, cells.obs, hashes, genes_n=genes_n)
