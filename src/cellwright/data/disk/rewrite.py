@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,9 @@ from numpy.typing import NDArray
 
 from cellwright.data.disk.arrays import new_pool
 from cellwright.data.disk.carry import carry_array, carry_table, is_sparse_square, trim_colors
+from cellwright.data.disk.crew import Crew, check_crew, crew
 from cellwright.data.disk.rows import Rows
+from cellwright.data.disk.shared_rows import shared_rows
 from cellwright.data.disk.sink import Compression, DenseSink, SparseSink, new_parent
 from cellwright.data.disk.source import Source, open_source
 from cellwright.data.disk.stream import stream_rows
@@ -119,6 +123,9 @@ def rewrite(
         Name and facts of a record for ``uns["cellwright"]``.
     memory
         Bytes that matrices in work may take together; the tables come on top, a column at a time.
+    workers, dask
+        Processes of this machine, or the address of a Dask scheduler, to share the reading: the
+        same bytes are written. A matrix stored by gene is read by one process all the same.
     progress
         Called with the cells written so far and how many there will be, each matrix counted.
 
@@ -137,7 +144,8 @@ def rewrite(
             f"memory is {memory:,} bytes, expected at least {LEAST_MEMORY:,} to hold a block"
         )
     target = check_target(out, source, force=force)
-    with open_source(source) as opened, new_pool() as pool:
+    check_crew(workers, dask)
+    with open_source(source) as opened, new_pool() as pool, ExitStack() as stack:
         job = _Job(
             opened,
             _positions(rows, opened.obs.n, "cell"),
@@ -149,6 +157,8 @@ def rewrite(
             target.absolute().parent,
             blocks or {},
             progress,
+            # Workers take seconds to start: only when there is something for them to read.
+            lambda: stack.enter_context(crew(workers, dask)),
         )
         with open_target(target, force=force) as root:
             job.tables(root, obs or TableEdit(), var or TableEdit(), uns or {}, stage)
@@ -177,16 +187,21 @@ class _Job:
         folder: Path,
         blocks: Mapping[str, Blocks],
         progress: Callable[[int, int], None] | None,
+        call_crew: Callable[[], Crew | None],
     ) -> None:
         self.source, self.rows, self.columns, self.merge = source, rows, columns, merge
         self.compression, self.memory, self.pool, self.folder = compression, memory, pool, folder
-        self.blocks = blocks
+        self.blocks, self._call_crew = blocks, call_crew
         self.n_rows = source.obs.n if rows is None else int(rows.size)
         self.n_columns = source.var.n if columns is None else int(columns.size)
         self.notes: list[str] = []
         self.n_stored = 0
         self._progress, self._done = progress, 0
         self._whole = self.n_rows * len(source.matrices())
+
+    @cached_property
+    def _helpers(self) -> Crew | None:
+        return self._call_crew()
 
     def tables(
         self,
@@ -257,9 +272,10 @@ class _Job:
         rows: NDArray[np.int64] | None,
         columns: NDArray[np.int64] | None,
     ) -> Iterator[Rows]:
-        return stream_rows(
-            stored, rows, columns, memory=self.memory, pool=self.pool, folder=self.folder
-        )
+        how: dict[str, Any] = {"memory": self.memory, "folder": self.folder}
+        if stored.format != "csc" and (helpers := self._helpers) is not None:
+            return shared_rows(helpers, self.source.path, stored, rows, columns, **how)
+        return stream_rows(stored, rows, columns, pool=self.pool, **how)
 
     def _write(
         self,

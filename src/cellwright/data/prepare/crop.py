@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
 import numpy as np
@@ -17,14 +18,17 @@ from numpy.typing import NDArray
 from cellwright.config import nearest
 from cellwright.data.atomic import atomic_file, refuse_existing
 from cellwright.data.disk.arrays import new_pool
+from cellwright.data.disk.crew import Crew, crew
 from cellwright.data.disk.rewrite import DEFAULT_MEMORY, Rewritten, TableEdit, merged_rows, rewrite
 from cellwright.data.disk.rows import Rows
+from cellwright.data.disk.shared_rows import shared_rows
 from cellwright.data.disk.sink import Compression
 from cellwright.data.disk.source import Source, open_source
 from cellwright.data.disk.stream import stream_rows
 from cellwright.data.disk.target import check_target
 from cellwright.data.prepare.gene_moments import NonzeroCounter, Nonzeros, detection_and_std
 from cellwright.data.prepare.held_rows import HeldRows
+from cellwright.data.prepare.look import look, shared_look
 from cellwright.data.prepare.sampling_plan import sample_cells, sample_genes
 from cellwright.data.prepare.sidecar import read_sidecar
 from cellwright.data.prepare.unique import CellRule, GeneRule, UniquePlan, plan_unique
@@ -201,10 +205,10 @@ def crop(
     if report_csv is not None:
         refuse_existing(report_csv, force=force)
     folder = target.absolute().parent
-    with open_source(file) as source, new_pool() as pool:
+    with open_source(file) as source, new_pool() as pool, crew(workers, dask) as helpers:
         basis = _basis(source, layer)
         added = read_sidecar(source)
-        chosen = _Choice(source, basis, settings, memory, pool, folder, progress)
+        chosen = _Choice(source, basis, settings, memory, pool, folder, progress, helpers)
     params = {**asdict(settings), "genes": settings.genes or "all"}
     params["gene_dedupe_mode"] = params.pop("gene_dedupe")
     params["cell_dedupe_mode"] = params.pop("cell_dedupe")
@@ -259,8 +263,9 @@ class _Choice:
         pool: ThreadPoolExecutor,
         folder: Path,
         progress: Callable[[int, int], None] | None,
+        helpers: Crew | None,
     ) -> None:
-        self._progress = progress
+        self._progress, self._helpers, self._path = progress, helpers, source.path
         self._matrix = source.matrix(basis)
         self._memory, self._pool, self._folder = memory, pool, folder
         self._settings, self._basis = settings, basis
@@ -294,7 +299,7 @@ class _Choice:
         if self._held is None and self._fits(int(found.genes_per_n[np.isin(kept, sampled)].sum())):
             held = HeldRows(self._genes.size, folder)
             for block in self._rows(self.rows):
-                held.append(block.counts, merged=block.merged)
+                held.append(block.counts, block.merged)
             self._held = held
         chosen = there
         if settings.genes is not None and settings.genes < there.size:
@@ -334,20 +339,36 @@ class _Choice:
     def _look(self, rows: NDArray[np.int64]) -> tuple[Nonzeros, NDArray[np.int64] | None]:
         """Count nonzeros; on the way put the rows aside that will be sampled, if that is known."""
         guess = self._foreseen(rows)
-        counter = NonzeroCounter(rows.size, self._genes.size)
-        if guess is not None:
-            self._held = HeldRows(self._genes.size, self._folder)
-        for block in self._rows(rows):
-            counter.add(block)
+        held = HeldRows(self._genes.size, self._folder)
+
+        def tell(done: int) -> None:
             if self._progress:
-                self._progress(block.start + block.counts.shape[0], rows.size)
-            if self._held is not None and guess is not None:
-                stop = block.start + block.counts.shape[0]
-                low, high = np.searchsorted(guess, [block.start, stop])
-                if high > low:
-                    inside = guess[low:high] - block.start
-                    self._held.append(block.counts[inside], merged=block.merged)
-        return counter.result(), guess
+                self._progress(done, rows.size)
+
+        if (helpers := self._shared()) is not None:
+            with TemporaryDirectory(
+                prefix=".blocks.", suffix=".partial", dir=self._folder
+            ) as shared:
+                found = shared_look(
+                    helpers,
+                    self._path,
+                    self._matrix,
+                    rows,
+                    guess,
+                    held.append,
+                    memory=self._memory,
+                    folder=Path(shared),
+                    tell=tell,
+                )
+        else:
+            found = look(self._rows(rows), rows.size, self._genes.size, guess, held.append, tell)
+        self._held = None if guess is None else held
+        return found, guess
+
+    def _shared(self) -> Crew | None:
+        """The workers, where they can share this matrix."""
+        by_gene = self._matrix.format == "csc" or self.unique.merge is not None
+        return None if by_gene else self._helpers
 
     def _foreseen(self, rows: NDArray[np.int64]) -> NDArray[np.int64] | None:
         """The cells that will be sampled, if offsets say how many genes each has and disk allows.
@@ -378,13 +399,10 @@ class _Choice:
             yield Rows(sp.csr_matrix(counts), block.start, block.merged)
 
     def _rows(self, rows: NDArray[np.int64]) -> Iterator[Rows]:
-        stream = stream_rows(
-            self._matrix,
-            rows,
-            memory=self._memory,
-            pool=self._pool,
-            folder=self._folder,
-        )
+        how: dict[str, Any] = {"memory": self._memory, "folder": self._folder}
+        if (helpers := self._shared()) is not None:
+            return shared_rows(helpers, self._path, self._matrix, rows, None, **how)
+        stream = stream_rows(self._matrix, rows, pool=self._pool, **how)
         if self.unique.merge is None:
             return stream
         return merged_rows(stream, self.unique.merge, self._genes.size)

@@ -38,14 +38,13 @@ class NonzeroCounter:
     def __init__(self, n: int, g: int) -> None:
         self._genes_per_n = np.zeros(n, np.int64)
         self._cells_per_g = np.zeros(g, np.int64)
-        self.found_zeros = False
 
     def add(self, block: Rows) -> None:
-        """Count one block; stored zeros are not counted, and noted."""
+        """Count one block; stored zeros are not counted."""
         counts = block.counts
         nonzero = np.empty(0, bool)
         if np.count_nonzero(counts.data) < counts.nnz:
-            nonzero, self.found_zeros = counts.data != 0, True
+            nonzero = counts.data != 0
         stop = block.start + counts.shape[0]
         tally(
             counts.indptr,

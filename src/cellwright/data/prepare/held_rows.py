@@ -23,7 +23,7 @@ class HeldRows:
         self._blocks: list[tuple[int, NDArray[Any], np.dtype[Any], bool]] = []
         self._end = 0
 
-    def append(self, counts: sp.csr_matrix, *, merged: bool = False) -> None:
+    def append(self, counts: sp.csr_matrix, merged: bool = False) -> None:
         """Put rows aside.
 
         Raises

@@ -1,0 +1,138 @@
+"""Processes that share the reading, of this machine or of a cluster, over Dask."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import itertools
+import logging
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+from cellwright.errors import MissingExtra, RunError, SettingsError
+
+_PATIENCE = 15
+
+
+class Crew:
+    """Workers of one Dask client."""
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+
+    @property
+    def size(self) -> int:
+        """Threads the workers have together, at least one."""
+        return max(1, sum(self._client.nthreads().values()))
+
+    def map(self, work: Callable[..., Any], tasks: Iterable[tuple[Any, ...]]) -> Iterator[Any]:
+        """``work(*task)`` of every task, in order; a few at a time are under way.
+
+        A task may run twice if a worker is lost, so it must give the same both times.
+
+        Raises
+        ------
+        RunError
+            If workers are lost again and again.
+        CellwrightError
+            What ``work`` raises.
+        """
+        waiting = iter(tasks)
+        begun = deque(
+            self._client.submit(work, *task, pure=False)
+            for task in itertools.islice(waiting, 2 * self.size)
+        )
+        try:
+            while begun:
+                yield self._result(begun.popleft())
+                begun.extend(
+                    self._client.submit(work, *task, pure=False)
+                    for task in itertools.islice(waiting, 1)
+                )
+        finally:
+            for future in begun:
+                future.cancel()
+
+    def _result(self, future: Any) -> Any:
+        from distributed import KilledWorker
+
+        try:
+            return future.result()
+        except KilledWorker as error:
+            raise RunError(
+                "the Dask workers were lost while reading, several times: they may be out of "
+                "memory; use fewer with --workers, or less with --memory"
+            ) from error
+
+
+def check_crew(workers: int | None, dask: str | None) -> None:
+    """Raise SettingsError if both are given, or ``workers`` is below 1."""
+    if workers is not None and dask is not None:
+        raise SettingsError(
+            f"--workers {workers} and --dask {dask} were both given: take either processes of this "
+            "machine or those of a cluster"
+        )
+    if workers is not None and workers < 1:
+        raise SettingsError(f"--workers is {workers}, expected at least 1")
+
+
+@contextlib.contextmanager
+def crew(workers: int | None = None, dask: str | None = None) -> Iterator[Crew | None]:
+    """Yield the workers asked for, None for this process alone.
+
+    Parameters
+    ----------
+    workers
+        Processes to start on this machine, one thread each.
+    dask
+        Address of a scheduler; its workers must see the files under the same paths.
+
+    Raises
+    ------
+    SettingsError
+        If both are given, ``workers`` is below 1, or no scheduler answers.
+    MissingExtra
+        If Dask is not installed.
+    RunError
+        If the scheduler has no workers.
+    """
+    if workers is None and dask is None:
+        yield None
+        return
+    check_crew(workers, dask)
+    try:
+        distributed: Any = importlib.import_module("distributed")
+    except ImportError:
+        raise MissingExtra("distributed", "dask", "--workers or --dask") from None
+    logging.getLogger("distributed").setLevel(logging.ERROR)
+    if dask is not None:
+        with _client(distributed.Client, dask) as client:
+            if not client.nthreads():
+                raise RunError(f"the Dask scheduler at {dask} has no workers; start some")
+            yield Crew(client)
+        return
+    with (
+        distributed.LocalCluster(
+            n_workers=workers,
+            threads_per_worker=1,
+            processes=True,
+            dashboard_address=None,
+            silence_logs=logging.ERROR,
+        ) as cluster,
+        distributed.Client(cluster) as client,
+    ):
+        yield Crew(client)
+
+
+@contextlib.contextmanager
+def _client(kind: Any, address: str) -> Iterator[Any]:
+    try:
+        client = kind(address, timeout=_PATIENCE)
+    except (OSError, ValueError, TypeError) as error:
+        raise SettingsError(
+            f"no Dask scheduler answers at {address!r} (asked for {_PATIENCE} seconds); expected an "
+            "address such as tcp://host:8786"
+        ) from error
+    with client:
+        yield client
