@@ -7,7 +7,7 @@ import itertools
 import numpy as np
 import pytest
 
-from cellwright.report.palette import COLOURS, colours, styles
+from cellwright.report.palette import COLOURS, NO_LABEL, OTHERS, colours, density_colours, styles
 
 # Machado, Oliveira & Fernandes 2009, severity 1, on linear RGB.
 SIGHT = {
@@ -50,7 +50,7 @@ def lab(hexes: list[str], sight: np.ndarray) -> np.ndarray:
 
 # A difference of 2.3 is just noticeable (Mahy et al. 1994); these are far above it.
 @pytest.mark.parametrize("sight", sorted(SIGHT))
-@pytest.mark.parametrize(("k", "least"), [(8, 16.0), (20, 14.0)])
+@pytest.mark.parametrize(("k", "least"), [(8, 16.0), (20, 14.0), (40, 10.9)])
 def test_colours_differ_for_every_kind_of_eye(sight: str, k: int, least: float) -> None:
     seen = lab(colours(k), SIGHT[sight])
     apart = [np.linalg.norm(a - b) for a, b in itertools.combinations(seen, 2)]
@@ -62,20 +62,31 @@ def test_every_colour_differs_from_white() -> None:
     assert np.linalg.norm(seen[:-1] - seen[-1], axis=1).min() > 20
 
 
-def test_categories_of_equal_grey_differ_in_their_marker() -> None:
-    look = list(styles([str(i) for i in range(20)]).values())
+@pytest.mark.parametrize(("k", "least"), [(20, 10), (40, 7)])
+def test_categories_of_equal_grey_differ_in_their_marker(k: int, least: float) -> None:
+    look = list(styles([str(i) for i in range(k)]).values())
     grey = lab([style.colour for style in look], np.eye(3))[:, 0]
-    for i, j in itertools.combinations(range(20), 2):
-        if abs(grey[i] - grey[j]) < 10:
+    for i, j in itertools.combinations(range(k), 2):
+        if abs(grey[i] - grey[j]) < least:
             assert look[i].marker != look[j].marker
 
 
-def test_140_categories_differ_in_colour_or_marker() -> None:
-    look = styles([str(i) for i in range(140)]).values()
-    assert len({(style.colour, style.marker) for style in look}) == 140
+def test_280_categories_differ_in_colour_or_marker() -> None:
+    look = styles([str(i) for i in range(280)]).values()
+    assert len({(style.colour, style.marker) for style in look}) == 280
     assert all(len({s.marker, s.symbol}) == 2 for s in look)
 
 
 def test_the_same_names_look_the_same() -> None:
     assert styles(["a", "b"]) == styles(["a", "b", "a"])
     assert styles(["b", "a"])["b"] == styles(["a", "b"])["a"]
+
+
+def test_crowds_of_points_take_forty_colours_and_black_last() -> None:
+    assert sorted(density_colours(40)) == sorted(COLOURS)
+    assert density_colours(40)[-1] == "#000000"
+    assert density_colours(6) == colours(6)
+    # The greys behind them are none of them.
+    seen = lab([*density_colours(39), NO_LABEL, OTHERS], np.eye(3))
+    for grey in seen[39:]:
+        assert np.linalg.norm(seen[:39] - grey, axis=1).min() > 14

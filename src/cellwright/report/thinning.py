@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
 
-def thin(names_n: NDArray[np.str_], most: int, seed: int = 0) -> NDArray[np.int64]:
+def thin(names_n: NDArray[Any], most: int, seed: int = 0) -> NDArray[np.int64]:
     """Rows to keep, in order: at most ``most``, each class at its share, none lost.
 
     The places are divided by largest remainder, every class getting at least one while there are
