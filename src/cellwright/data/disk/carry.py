@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import h5py
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
@@ -138,7 +139,9 @@ def _carry_old_table(
 def _as_table(group: Any, index_name: str, columns: list[str]) -> None:
     group.attrs["encoding-type"], group.attrs["encoding-version"] = "dataframe", "0.2.0"
     group.attrs["_index"] = index_name
-    group.attrs["column-order"] = columns if columns else np.array([], dtype=float)
+    # HDF5 cannot tell the type of an empty list; zarr takes nothing but lists.
+    empty: Any = np.array([], dtype=float) if isinstance(group, h5py.Group) else []
+    group.attrs["column-order"] = columns if columns else empty
 
 
 def _write_column(

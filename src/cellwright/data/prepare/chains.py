@@ -14,6 +14,7 @@ from cellwright.data.prepare.matching import NAMES, Keys, keys_of
 from cellwright.errors import DataError, SettingsError
 
 _SAMPLE = 10_000
+_MANY = 100
 
 
 @dataclass(frozen=True)
@@ -60,13 +61,17 @@ def try_pairs(table: CsvTable, keys: Mapping[str, Keys]) -> list[Candidate]:
 
 
 def _tried(table: CsvTable, pairs: Sequence[tuple[str, Keys]]) -> list[Candidate]:
-    """One reading of the table; it ends early when a column names every cell of a sample."""
+    """One reading of the table; a column that finds no cell where another finds many is given up."""
     hits = [np.zeros(len(keys.values), dtype=np.int64) for _, keys in pairs]
+    tried: Sequence[int] = range(len(pairs))
     for piece in table.chunks([column for column, _ in pairs]):
-        for (column, keys), hit in zip(pairs, hits, strict=True):
+        for i in tried:
+            (column, keys), hit = pairs[i], hits[i]
             texts, _ = keys.clean(piece[column].to_numpy(dtype=object))
             positions = keys.values.get_indexer(pd.Index(texts, dtype=object))
             np.add.at(hit, positions[positions >= 0], 1)
+        if any((hits[i] > 0).sum() >= _MANY for i in tried):
+            tried = [i for i in tried if hits[i].any()]
     found = []
     for (column, keys), hit in zip(pairs, hits, strict=True):
         known = keys.codes_n[keys.codes_n >= 0]

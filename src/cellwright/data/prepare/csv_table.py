@@ -17,8 +17,8 @@ from cellwright.config import nearest
 from cellwright.errors import DataError
 
 _DELIMITERS = (",", "\t", ";", "|")
-# Values of text held at once; a million strings take about 60 MB.
-_VALUES = 1_000_000
+# pandas passes over fields that stand behind the last column, unless there is a name for them.
+_BEYOND = "\0beyond"
 _NOT_TEXT = {
     b"PK\x03\x04": "an Excel workbook or zip archive (save the sheet as CSV, or unpack it)",
     b"\x89HDF": "an HDF5 file, not a table of text",
@@ -33,7 +33,8 @@ class CsvTable:
     """A table of text with a header, not read yet.
 
     ``columns``: the names in the header, without surrounding spaces; a second column of one name
-    is called ``NAME.1``, one without a name ``Unnamed: 0``, as pandas does.
+    is called ``NAME.1``, one without a name ``Unnamed: 0``, as pandas does. ``at_once``: values
+    read in one piece; a million strings take about 60 MB.
     """
 
     path: Path
@@ -41,6 +42,7 @@ class CsvTable:
     delimiter: str
     encoding: str
     compression: Literal["gzip"] | None
+    at_once: int = 1_000_000
 
     @property
     def name(self) -> str:
@@ -70,29 +72,33 @@ class CsvTable:
             self.require(column)
         wanted = list(dict.fromkeys(columns))
         try:
-            with pd.read_csv(
-                self.path,
-                sep=self.delimiter,
-                names=self.columns,
-                header=0,
-                index_col=False,
-                usecols=wanted,
-                # Text only: a value guessed piece by piece would be a number here, text there.
-                dtype=object,
-                na_filter=False,
-                skipinitialspace=True,
-                encoding=self.encoding,
-                compression=self.compression,
-                chunksize=max(1000, _VALUES // max(len(wanted), 1)),
-            ) as reader:
+            with (
+                _binary(self.path, self.compression) as file,
+                io.TextIOWrapper(file, encoding=self.encoding, newline="") as text,
+            ):
+                _first_record(text)
+                reader = pd.read_csv(
+                    _Rows(text, self.delimiter * len(self.columns)),  # type: ignore[call-overload]
+                    sep=self.delimiter,
+                    names=[*self.columns, _BEYOND],
+                    header=0,
+                    index_col=False,
+                    usecols=[*wanted, _BEYOND],
+                    # Text only: a value guessed piece by piece would be a number here, text there.
+                    dtype=object,
+                    na_filter=False,
+                    skipinitialspace=True,
+                    chunksize=max(1, self.at_once // max(len(wanted), 1)),
+                )
                 for piece in reader:
+                    self._refuse_long_rows(piece)
                     yield piece[wanted]
         except UnicodeDecodeError as error:
             raise _wrong_encoding(self.path, error) from error
         except (pd.errors.ParserError, csv.Error) as error:
-            text = " ".join(str(error).split()).removeprefix("Error tokenizing data. C error: ")
+            why = " ".join(str(error).split()).removeprefix("Error tokenizing data. C error: ")
             raise DataError(
-                f"{self.path} is damaged: {text}; a value that holds {self.delimiter!r} must stand "
+                f"{self.path} is damaged: {why}; a value that holds {self.delimiter!r} must stand "
                 'in quotes ("…")'
             ) from error
         except (EOFError, zlib.error, gzip.BadGzipFile) as error:
@@ -101,6 +107,36 @@ class CsvTable:
             ) from error
         except OSError as error:
             raise _unreadable(self.path, error) from error
+
+    def _refuse_long_rows(self, piece: pd.DataFrame) -> None:
+        beyond = piece[_BEYOND] != ""
+        if beyond.any():
+            row = int(piece.index[beyond][0])
+            raise DataError(
+                f"{self.path} is damaged: row {row + 1:,} after the header has more fields than the "
+                f"header ({beyond.sum():,} rows here; {piece[_BEYOND][row]!r} is one too many); a "
+                f"value that holds {self.delimiter!r} must stand in quotes"
+            )
+
+
+class _Rows:
+    """The rest of a file behind a header of one field more than it has columns.
+
+    That header makes pandas keep a field too many, in whatever row it comes; without it the values
+    of a row with an unquoted delimiter would shift, and nobody would know.
+    """
+
+    def __init__(self, text: IO[str], delimiters: str) -> None:
+        self._header, self._text = delimiters + "\n", text
+
+    def read(self, size: int = -1) -> str:
+        if self._header:
+            header, self._header = self._header, ""
+            return header
+        return self._text.read(size)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._text)
 
 
 def open_csv(path: Path | str) -> CsvTable:
@@ -168,7 +204,7 @@ def _refuse_other(path: Path, head: bytes, encoding: str) -> None:
 def _first_record(text: IO[str]) -> str:
     """The first line that is not blank, with the lines after it while a quote is open."""
     record = ""
-    for line in text:
+    while line := text.readline():
         record += line
         if record.strip() and record.count('"') % 2 == 0:
             return record

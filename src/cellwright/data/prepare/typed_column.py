@@ -19,7 +19,7 @@ MISSING = frozenset(
     )
 )  # fmt: skip
 # Leading zeros are digits of an identifier, not of a number.
-_INT = re.compile(r"-?(0|[1-9]\d{0,17})")
+_INT = re.compile(r"0|-?[1-9]\d{0,17}")
 _FLOAT = re.compile(r"[+-]?((0|[1-9]\d*)(\.\d*)?|\.\d+)([eE][+-]?\d+)?|[+-]?inf")
 _EXACT = 2**53
 _POOL = 100_000
