@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -112,13 +112,11 @@ def match_genes(names: Sequence[str], var: pd.DataFrame) -> GeneMatch:
     found = {name: _look(name, tables) for name in listed}
     missing = [name for name in listed if not found[name]]
     if len(missing) == len(listed):
-        every = [str(name) for name in {**tables[0], **tables[1], **tables[2]}]
-        close = nearest(listed[0], every) if listed else None
-        hint = f"did you mean {close!r} by {listed[0]!r}?" if close else "is it another organism?"
         raise DataError(
             f"none of the {len(listed):,} genes of the list is there: it says "
             f"{', '.join(listed[:3]) or 'nothing'}, the genes of the file are called "
-            f"{', '.join(map(str, index[:3]))}; {hint}"
+            f"{', '.join(map(str, index[:3]))} (symbols {', '.join(known.gene_symbol[:3])}); "
+            + _hint(listed, {**tables[0], **tables[1], **tables[2]})
         )
     columns = np.unique([position for positions in found.values() for position in positions])
     return GeneMatch(
@@ -128,6 +126,15 @@ def match_genes(names: Sequence[str], var: pd.DataFrame) -> GeneMatch:
         n_several=sum(len(positions) > 1 for positions in found.values()),
         missing=missing,
     )
+
+
+def _hint(listed: Sequence[str], known: Mapping[str, Any]) -> str:
+    lower = {name.lower(): name for name in known}
+    for name in listed:
+        if name.lower() in lower:
+            return f"capitals matter: {name!r} is {lower[name.lower()]!r} there"
+    close = nearest(listed[0], known) if listed else None
+    return f"did you mean {close!r} by {listed[0]!r}?" if close else "is it another organism?"
 
 
 def _positions(names: NDArray[Any]) -> dict[str, list[int]]:

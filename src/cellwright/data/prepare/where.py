@@ -18,6 +18,8 @@ from cellwright.errors import DataError, SettingsError
 
 Where = Mapping[str, Any] | Sequence[str]
 _MOST = 10
+# Comparing spellings is slow; a column with more values names single cells.
+_COMPARED = 20_000
 
 
 @dataclass(frozen=True)
@@ -142,7 +144,7 @@ def _meant(
 
 
 def _closest(value: str, known: Sequence[str]) -> str:
-    close = nearest(value, known)
+    close = nearest(value, known[:_COMPARED])
     if close is None:
         lower = {text.lower(): text for text in known}
         close = next((lower[text] for text in lower if value.lower() in text), None)
