@@ -17,7 +17,8 @@ from cellwright.data.disk.source import open_source
 from cellwright.data.prepare.chains import try_names
 from cellwright.data.prepare.csv_table import open_csv
 from cellwright.data.prepare.join import cell_table, join
-from cellwright.data.prepare.matching import keys_of, look_up
+from cellwright.data.prepare.keys import keys_of
+from cellwright.data.prepare.matching import look_up
 from cellwright.data.prepare.sidecar import read_sidecar, sidecar_path, with_columns_beside
 from cellwright.data.split import split
 from cellwright.errors import DataError, RunError, SettingsError

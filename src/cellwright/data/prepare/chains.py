@@ -10,7 +10,7 @@ import pandas as pd
 
 from cellwright.config import nearest
 from cellwright.data.prepare.csv_table import CsvTable
-from cellwright.data.prepare.matching import NAMES, Keys, keys_of
+from cellwright.data.prepare.keys import NAMES, Keys, keys_of
 from cellwright.errors import DataError, SettingsError
 
 _SAMPLE = 10_000

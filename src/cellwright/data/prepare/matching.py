@@ -3,151 +3,24 @@
 from __future__ import annotations
 
 import logging
-import re
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from cellwright.data.columns import as_labels
 from cellwright.data.prepare.csv_table import CsvTable
+from cellwright.data.prepare.keys import NAMES, Keys
+from cellwright.data.prepare.match_report import TableMatch
 from cellwright.data.prepare.typed_column import Kind, TypedColumn, kind_of, widen
 from cellwright.errors import DataError
 
 Duplicates = Literal["refuse", "first"]
-NAMES = "obs_names"
 
 _log = logging.getLogger("cellwright.data")
 _EXAMPLES = 5
-_WHOLE = re.compile(r"(-?\d+)\.0+")
-
-
-@dataclass(frozen=True)
-class Keys:
-    """What n cells are looked up by.
-
-    ``name`` is ``obs_names`` or a column, ``values`` its distinct texts, ``codes_n`` the position
-    of each cell's text among them (-1 where it has none), ``numbers`` whether they are whole
-    numbers, ``n_stripped`` how many cells had spaces around theirs.
-    """
-
-    name: str
-    values: pd.Index
-    codes_n: NDArray[np.int64]
-    numbers: bool
-    n_stripped: int
-
-    @property
-    def n_keyed(self) -> int:
-        """How many cells have a key."""
-        return int((self.codes_n >= 0).sum())
-
-    def clean(self, texts: NDArray[Any]) -> tuple[NDArray[Any], int]:
-        """Keys of a table as they are compared, and how many had spaces around them."""
-        stripped = np.array([text.strip() for text in texts], dtype=object)
-        n_stripped = int((stripped != texts).sum())
-        if self.numbers:
-            # A column that once had gaps was written as 2523.0.
-            stripped[:] = [m[1] if (m := _WHOLE.fullmatch(t)) else t for t in stripped]
-        return stripped, n_stripped
-
-
-def keys_of(name: str, values: pd.Series | pd.Index) -> Keys:
-    """The distinct keys in a column or index."""
-    series = pd.Series(np.asarray(values, dtype=object)) if isinstance(values, pd.Index) else values
-    labels = as_labels(series).to_numpy(dtype=object)
-    codes, words = pd.factorize(labels)
-    stripped = np.array([str(word).strip() for word in words], dtype=object)
-    changed = stripped != np.asarray(words, dtype=object)
-    n_stripped = int(changed[codes[codes >= 0]].sum()) if len(words) else 0
-    stripped[stripped == ""] = None
-    merged, distinct = pd.factorize(stripped)
-    codes_n = np.where(codes >= 0, merged[codes], -1) if len(words) else codes
-    kind = series.cat.categories.dtype if hasattr(series, "cat") else series.dtype
-    return Keys(
-        name,
-        pd.Index(distinct, dtype=object),
-        codes_n.astype(np.int64),
-        bool(pd.api.types.is_numeric_dtype(kind)),
-        n_stripped,
-    )
-
-
-@dataclass(frozen=True)
-class TableMatch:
-    """How the rows of one table fit the cells.
-
-    ``n_keyed`` of ``n_cells`` have a key, ``n_matched`` of those a row; ``n_left_over`` of
-    ``n_rows`` belong to no cell; ``n_repeated`` rows repeat an earlier row of a cell and
-    ``n_conflicts`` of them say something else; ``n_shared`` cells have a name that another cell has
-    (0 where many cells share a key by nature); ``n_stripped`` ids had spaces around them.
-    """
-
-    table: str
-    left: str
-    right: str
-    chosen: Literal["given", "found"]
-    n_cells: int
-    n_keyed: int
-    n_matched: int
-    n_rows: int
-    n_left_over: int
-    n_repeated: int
-    n_conflicts: int
-    n_shared: int
-    n_stripped: dict[str, int]
-    examples: dict[str, list[str]] = field(default_factory=dict)
-
-    @property
-    def share(self) -> float:
-        """Cells with a row among the cells with a key, 0 to 1."""
-        return self.n_matched / self.n_keyed if self.n_keyed else 0.0
-
-    def to_dict(self) -> dict[str, Any]:
-        return {**self.__dict__, "share": self.share}
-
-    def headline(self) -> str:
-        """One line: what matches."""
-        keyed = "" if self.n_keyed == self.n_cells else f" with {self.left}"
-        return (
-            f"{self.table}: {self.n_matched:,} of {self.n_keyed:,} cells{keyed} "
-            f"({100 * self.share:.4g} %) match on {self.left} = {self.right}"
-        )
-
-    def lines(self) -> list[str]:
-        """Everything as lines for people."""
-        out = [self.headline() + (" (found)" if self.chosen == "found" else "")]
-        rows = f"  rows       {self.n_rows:,}, {self.n_left_over:,} of them of no cell"
-        if self.n_repeated:
-            rows += f"; {self.n_repeated:,} repeat the row of a cell"
-            rows += f", {self.n_conflicts:,} of them with other values: the first row was taken"
-            rows = rows.replace(
-                ", 0 of them with other values: the first row was taken", " exactly"
-            )
-        out.append(rows)
-        if self.n_keyed < self.n_cells:
-            out.append(f"  no key     {self.n_cells - self.n_keyed:,} cells have no {self.left}")
-        if self.n_shared:
-            out.append(f"  names      {self.n_shared:,} cells have the name of another cell")
-        if any(self.n_stripped.values()):
-            out.append(
-                f"  spaces     around {self.n_stripped['table']:,} ids of the table and "
-                f"{self.n_stripped['cells']:,} of the cells were left out of the comparison"
-            )
-        titles = {
-            "cells": "cells",
-            "rows": "table",
-            "unmatched_cells": "not found",
-            "left_over_rows": "left over",
-        }
-        for key, title in titles.items():
-            if self.examples.get(key):
-                out.append(f"  {title:<10} e.g. {', '.join(self.examples[key])}")
-        return out
 
 
 def look_up(
