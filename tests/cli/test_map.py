@@ -113,7 +113,6 @@ def test_a_label_or_description_stands_for_its_alias(run, words, folder, tmp_pat
     status, said, error = run(*words, *asked, "-o", out, "--json")
     assert status == 0, error
     assert [h["alias"] for h in json.loads(said)["highlighted"]] == ["210", str(alias)]
-    assert "CS202210140_210 is the cluster alias 210" in error
 
 
 @pytest.mark.parametrize(

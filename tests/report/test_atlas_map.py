@@ -136,7 +136,7 @@ def test_circles_are_on_the_cells_and_stay_apart():
     far = np.linalg.norm(chart.xy_n2[rows][:, None] - drawn[None], axis=2).min(axis=1)
     assert far.max() < 0.35
     words = [text.get_text() for text in ax.get_legend().get_texts()]
-    assert words[-2:] == ["1: 210 a 500", "2: 7 b 3"]
+    assert words[-2:] == ["1: 210 a  500", "2: 7 b  3"]
     assert words[0] == "type 0  10,000"
 
 

@@ -22,7 +22,7 @@ PLAIN = 20_000
 LONG = 6.0  # inches of the longer side of the map
 COLUMN = 3.0  # inches of a column of the legend, about
 EDGE = 0.15  # inches of white around
-NAME = 44  # characters of a name in the legend
+NAME, NAME_OF_MANY = 44, 28  # characters of a name in a legend of one column, of several
 CIRCLE = 6.0  # points across
 
 
@@ -177,6 +177,8 @@ def _circles(ax: Axes, xy_m2: NDArray[np.float64], number: int | None) -> None:
 
 
 def _handles(chart: AtlasMap) -> list[Line2D]:
+    several = len(chart.circled) > 1
+    width = NAME if len(chart.groups) + len(chart.circled) <= 18 else NAME_OF_MANY
     handles = [
         Line2D(
             [],
@@ -185,11 +187,12 @@ def _handles(chart: AtlasMap) -> list[Line2D]:
             marker="o",
             markersize=6.5,
             color=group.colour,
-            label=f"{plain(group.name, NAME)}  {group.n:,}",
+            label=f"{plain(group.name, width)}  {group.n:,}",
         )
         for group in chart.groups
     ]
-    for label in circle_labels(chart):
+    for number, circled in enumerate(chart.circled, 1):
+        before = f"{number}: " if several else ""
         handles.append(
             Line2D(
                 [],
@@ -199,16 +202,7 @@ def _handles(chart: AtlasMap) -> list[Line2D]:
                 markersize=6.5,
                 markerfacecolor="none",
                 markeredgecolor="black",
-                label=plain(label, NAME + 14),
+                label=f"{before}{plain(circled.name, width)}  {len(circled.rows):,}",
             )
         )
     return handles
-
-
-def circle_labels(chart: AtlasMap) -> list[str]:
-    """Legend entries of the circled groups, numbered if there are several."""
-    several = len(chart.circled) > 1
-    return [
-        f"{f'{number}: ' if several else ''}{plain(circled.name, NAME)}  {len(circled.rows):,}"
-        for number, circled in enumerate(chart.circled, 1)
-    ]
