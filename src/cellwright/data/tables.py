@@ -74,7 +74,10 @@ def open_table(node: Any, name: str) -> Table:
     if not _is_modern(node):
         frame = read_elem(node)
         if not isinstance(frame, pd.DataFrame):
-            raise DataError(f"{name} is not a table; write the file again with AnnData.write_h5ad")
+            raise DataError(
+                f"{name} is not a table as anndata 0.7 and later write it; read the file with "
+                "anndata.read_h5ad and write it again with AnnData.write_h5ad"
+            )
         return table_of_frame(frame, name)
     index_name, n, columns = _parts(node, name)
     kinds = {c: _kind_of_node(node[c]) for c in columns}

@@ -50,7 +50,7 @@ def carry_table(
     fresh = {} if added is None else {str(c): added[c]._values for c in added.columns}
     group = into.create_group(name)
     _as_table(group, index_name, [*order, *(c for c in fresh if c not in order)])
-    old_names = read_elem(node[index_name]) if names is None else names.array
+    old_names = read_elem(node[index_name]) if names is None else names.to_numpy()
     write_elem(group, index_name, _taken(old_names, rows))
     lost = {}
     for column in [*order, *(c for c in fresh if c not in order)]:
@@ -72,13 +72,20 @@ def trim_colors(uns: dict[str, Any], lost: Mapping[str, tuple[NDArray[Any], NDAr
             del uns[key]
 
 
-def carry_array(node: Any, into: Any, name: str, rows: NDArray[np.int64] | None) -> None:
+def carry_array(
+    node: Any,
+    into: Any,
+    name: str,
+    rows: NDArray[np.int64] | None,
+    *,
+    names: pd.Index | None = None,
+) -> None:
     """Write the selected rows of what stands in obsm or varm: an array, a table, anything else.
 
-    A dense array is read and written in pieces.
+    A dense array is read and written in pieces. ``names``: new names of the rows, for a table.
     """
     if is_group(node) and "_index" in node.attrs:
-        carry_table(node, into, name, rows)
+        carry_table(node, into, name, rows, names=names)
         return
     if not is_array(node) or not node.shape or node.dtype.kind not in "iufb":
         value = read_elem(node)
@@ -129,7 +136,7 @@ def _carry_old_table(
     group = into.create_group(name)
     index_name = str(frame.index.name or "_index")
     _as_table(group, index_name, [str(c) for c in frame.columns])
-    write_elem(group, index_name, _taken(frame.index.array, rows))
+    write_elem(group, index_name, _taken(frame.index.to_numpy(), rows))
     lost = {}
     for column in frame.columns:
         lost.update(_write_column(group, str(column), frame[column]._values, rows))

@@ -222,11 +222,11 @@ class _Job:
         if stage is not None:
             notes["cellwright"] = noted(notes.get("cellwright", {}), *stage)
         write_elem(root, "uns", notes)
-        for key, rows in (("obsm", self.rows), ("varm", self.columns)):
+        for key, rows, edit in (("obsm", self.rows, obs), ("varm", self.columns, var)):
             group = root.create_group(key)
             _as_mapping(group)
             for name in old.get(key, {}):
-                carry_array(old[key][name], group, name, rows)
+                carry_array(old[key][name], group, name, rows, names=edit.names)
         for key in ("layers", "obsp", "varp"):
             _as_mapping(root.create_group(key))
 

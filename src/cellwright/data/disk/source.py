@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -83,7 +84,9 @@ def open_source(path: Path | str) -> Iterator[Source]:
     """
     path = Path(path)
     with _opened(path) as root:
-        with translated(path):
+        with translated(path), warnings.catch_warnings():
+            # Old formats are read; that they are old is the verdict of inspect.
+            warnings.simplefilter("ignore")
             for name in ("obs", "var"):
                 check_table(root[name], name)
             source = Source(
