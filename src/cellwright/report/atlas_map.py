@@ -202,7 +202,7 @@ def _handles(chart: AtlasMap) -> list[Line2D]:
                 markersize=6.5,
                 markerfacecolor="none",
                 markeredgecolor="black",
-                label=f"{before}{plain(circled.name, width)}  {len(circled.rows):,}",
+                label=f"{before}{plain(circled.name, width + 12)}  {len(circled.rows):,}",
             )
         )
     return handles

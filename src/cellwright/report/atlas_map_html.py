@@ -73,7 +73,7 @@ def atlas_page(chart: AtlasMap, cluster_n: NDArray[np.int32], names: pd.DataFram
     crowded = n > PLAIN
     grid = grid_over(chart.xy_n2)
     kept = thin(chart.code_n, SAMPLE) if crowded else np.arange(n)
-    note = "Click a name to hide it, twice to see it alone."
+    note = "Click a name to hide it, double-click to see it alone."
     if crowded:
         note += (
             f" All {n:,} cells are counted in the picture; {len(kept):,} of them answer to the "
