@@ -13,6 +13,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from cellwright.data.disk.arrays import known_filters, unpacked
+from cellwright.data.disk.kernels import count_dense, pack_dense
 from cellwright.data.disk.nodes import file_of
 from cellwright.data.disk.rows import Rows, block_bytes
 from cellwright.data.disk.spill import Spill
@@ -113,25 +114,31 @@ class _Tiles:
 
     def read(self, rows: NDArray[np.int64], low: int, high: int) -> sp.csr_matrix:
         """Sorted rows, the wanted columns among [low, high)."""
-        part = self._rows(rows, low, high)
+        found = [
+            _packed(tile, inside, high - low, self.dtype)
+            for tile, inside in self._tiles(rows, low, high)
+        ]
+        part = found[0] if len(found) == 1 else sp.vstack(found, format="csr")
         if self._columns is not None:
             kept = self._columns[self.n_kept_before(low) : self.n_kept_before(high)]
             part = part[:, kept - low]
-        return sp.csr_matrix(part.astype(self.dtype, copy=False))
+        return sp.csr_matrix(part)
 
-    def _rows(self, rows: NDArray[np.int64], low: int, high: int) -> NDArray[Any]:
+    def _tiles(
+        self, rows: NDArray[np.int64], low: int, high: int
+    ) -> Iterator[tuple[NDArray[Any], NDArray[np.int64]]]:
+        """The stored tiles that hold the rows, and the positions of the rows in each."""
         first, last = int(rows[0]), int(rows[-1]) + 1
         if self._filters is None or self.height is None:
             try:
-                return np.asarray(self.node[first:last, low:high])[rows - first]
+                yield np.asarray(self.node[first:last, low:high]), rows - first
             except (OSError, RuntimeError, ValueError) as error:
                 raise self._damaged(error) from error
-        found = []
+            return
         for tile in range(first // self.height, -(-last // self.height)):
-            inside = rows[(rows // self.height) == tile]
-            if inside.size:
-                found.append(self._tile(tile, low)[inside - tile * self.height, : high - low])
-        return np.concatenate(found)
+            start, stop = np.searchsorted(rows, [tile * self.height, (tile + 1) * self.height])
+            if stop > start:
+                yield self._tile(tile, low), rows[start:stop] - tile * self.height
 
     def _tile(self, tile: int, low: int) -> NDArray[Any]:
         top = tile * (self.height or 0)
@@ -161,3 +168,16 @@ class _Tiles:
         return DataError(
             f"{file_of(self.node)} is damaged at {self.matrix.name}: {text}; copy or download it again"
         )
+
+
+def _packed(
+    tile: NDArray[Any], rows: NDArray[np.int64], width: int, dtype: np.dtype[Any]
+) -> sp.csr_matrix:
+    """Rows of a dense tile without their zeros; the tile may be wider than the matrix."""
+    inside = tile[:, :width].astype(dtype, copy=False)
+    lengths = np.empty(rows.size, np.int64)
+    count_dense(inside, rows, lengths)
+    indptr = np.concatenate([[0], np.cumsum(lengths)])
+    columns, values = np.empty(indptr[-1], np.int32), np.empty(indptr[-1], dtype)
+    pack_dense(inside, rows, columns, values)
+    return sp.csr_matrix((values, columns, indptr), shape=(rows.size, width))

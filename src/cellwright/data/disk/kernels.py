@@ -122,3 +122,65 @@ def pick_rows(
                 column_at[n] = column
                 n += 1
     return n, -1
+
+
+@numba.njit(nogil=True, cache=True)
+def tally_columns(
+    offsets_g: NDArray[np.int64],
+    lengths_g: NDArray[np.int64],
+    rows: NDArray[Any],
+    nonzero: NDArray[np.bool_],
+    new_of_n: NDArray[np.int32],
+    cells_per_g: NDArray[np.int64],
+    genes_per_n: NDArray[np.int64],
+) -> tuple[int, bool]:
+    """Add the nonzero entries of columns, per column and per kept row.
+
+    Returns a row outside the matrix if there is one, else -1, and whether the rows rise in every
+    column.
+    """
+    everything = nonzero.size == 0
+    rising = True
+    for column in range(offsets_g.size):
+        count, last = 0, -1
+        for at in range(offsets_g[column], offsets_g[column] + lengths_g[column]):
+            row = rows[at]
+            if row < 0 or row >= new_of_n.size:
+                return row, rising
+            if row <= last:
+                rising = False
+            last = row
+            if new_of_n[row] >= 0 and (everything or nonzero[at]):
+                genes_per_n[new_of_n[row]] += 1
+                count += 1
+        cells_per_g[column] += count
+    return -1, rising
+
+
+@numba.njit(nogil=True, cache=True)
+def count_dense(tile: NDArray[Any], rows: NDArray[np.int64], lengths: NDArray[np.int64]) -> None:
+    """Nonzero values in the given rows of a dense tile."""
+    for number in range(rows.size):
+        count = 0
+        for column in range(tile.shape[1]):
+            if tile[rows[number], column] != 0:
+                count += 1
+        lengths[number] = count
+
+
+@numba.njit(nogil=True, cache=True)
+def pack_dense(
+    tile: NDArray[Any],
+    rows: NDArray[np.int64],
+    columns: NDArray[np.int32],
+    values: NDArray[Any],
+) -> None:
+    """The nonzero values in the given rows of a dense tile and their columns, row after row."""
+    at = 0
+    for number in range(rows.size):
+        for column in range(tile.shape[1]):
+            value = tile[rows[number], column]
+            if value != 0:
+                columns[at] = column
+                values[at] = value
+                at += 1

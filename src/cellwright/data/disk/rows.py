@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
@@ -60,21 +61,44 @@ def csr_rows(
     DataError
         If the matrix is damaged.
     """
-    data = ArrayReader(matrix.node["data"], pool)
-    indices = ArrayReader(matrix.node["indices"], pool)
     new_of_g = new_positions(columns, matrix.shape[1])
     width = matrix.shape[1] if columns is None else int(columns.size)
-    entry = matrix.node["data"].dtype.itemsize + matrix.node["indices"].dtype.itemsize
-    limit = max(1, block_bytes(memory) // entry)
-    gap = max(data.gap, indices.gap)
+    for part, values, indices in read_parts(matrix, rows, memory=memory, pool=pool):
+        yield _cut(part, values, indices, matrix, new_of_g, columns is None, width)
+
+
+def read_parts(
+    matrix: StoredMatrix,
+    major: NDArray[np.int64],
+    *,
+    memory: int,
+    pool: ThreadPoolExecutor,
+    extra: int = 0,
+) -> Iterator[tuple[Part, NDArray[Any], NDArray[Any]]]:
+    """Sorted distinct rows of a CSR matrix (columns of a CSC one), values and indices as stored.
+
+    The next part is read while one is in use. ``extra``: bytes that the use of an entry takes.
+    """
+    data = ArrayReader(matrix.node["data"], pool)
+    indices = ArrayReader(matrix.node["indices"], pool)
+    limit = max(1, block_bytes(memory) // (data.dtype.itemsize + indices.dtype.itemsize + extra))
     waiting: tuple[Part, Pending, Pending] | None = None
-    for part in parts(matrix.indptr, rows, limit, gap):
+    for part in _parts(matrix.indptr, major, limit, max(data.gap, indices.gap)):
         begun = (part, data.begin(part.starts, part.stops), indices.begin(part.starts, part.stops))
         if waiting:
-            yield _cut(*waiting, matrix, new_of_g, columns is None, width)
+            yield waiting[0], waiting[1].get(), waiting[2].get()
         waiting = begun
     if waiting:
-        yield _cut(*waiting, matrix, new_of_g, columns is None, width)
+        yield waiting[0], waiting[1].get(), waiting[2].get()
+
+
+def outside(matrix: StoredMatrix, index: int) -> DataError:
+    """The error for an index that points beyond the matrix."""
+    n, what = (matrix.shape[1], "columns") if matrix.format == "csr" else (matrix.shape[0], "cells")
+    return DataError(
+        f"{matrix.where} is damaged: it holds the index {index}, but there are {n} {what}; "
+        "write the file again"
+    )
 
 
 def new_positions(columns: NDArray[np.int64] | None, n_g: int) -> NDArray[np.int32]:
@@ -88,7 +112,11 @@ def new_positions(columns: NDArray[np.int64] | None, n_g: int) -> NDArray[np.int
 
 @dataclass(frozen=True)
 class Part:
-    """Rows [start, stop) of the selection, and the stretches of the file that hold them."""
+    """Some rows of a selection, the first of them at ``start``, as they stand in what was read.
+
+    Row i has the ``lengths_n[i]`` entries from ``offsets_n[i]`` on; what was read are the stretches
+    [``starts``, ``stops``) of the file, one after another.
+    """
 
     start: int
     offsets_n: NDArray[np.int64]
@@ -97,7 +125,7 @@ class Part:
     stops: NDArray[np.int64]
 
 
-def parts(
+def _parts(
     indptr: NDArray[np.int64], rows: NDArray[np.int64], limit: int, gap: int
 ) -> Iterator[Part]:
     start = 0
@@ -119,22 +147,18 @@ def parts(
 
 def _cut(
     part: Part,
-    data: Pending,
-    indices: Pending,
+    values: NDArray[Any],
+    columns: NDArray[Any],
     matrix: StoredMatrix,
     new_of_g: NDArray[np.int32],
     all_columns: bool,
     width: int,
 ) -> Rows:
     """The rows wanted out of the stretches that were read."""
-    values, columns = data.get(), indices.get()
     kept_n = np.empty(part.lengths_n.size, np.int64)
     wrong, rising = count_kept(part.offsets_n, part.lengths_n, columns, new_of_g, kept_n)
     if wrong != -1:
-        raise DataError(
-            f"{matrix.where} is damaged: it holds the index {wrong}, but there are "
-            f"{matrix.shape[1]} columns; write the file again"
-        )
+        raise outside(matrix, wrong)
     total = int(kept_n.sum())
     if all_columns and total == values.size:
         columns = columns.astype(np.int32, copy=False)

@@ -13,11 +13,9 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from cellwright.data.disk.arrays import ArrayReader
 from cellwright.data.disk.kernels import pick_rows
-from cellwright.data.disk.rows import Rows, block_bytes, parts
+from cellwright.data.disk.rows import Rows, block_bytes, new_positions, outside, read_parts
 from cellwright.data.stored import StoredMatrix
-from cellwright.errors import DataError
 
 
 class Spill:
@@ -120,27 +118,20 @@ def csc_rows(
     """
     n, g = matrix.shape
     wanted = np.arange(g) if columns is None else columns
-    data = ArrayReader(matrix.node["data"], pool)
-    indices = ArrayReader(matrix.node["indices"], pool)
-    new_of_n = np.full(n, -1, np.int32)
-    new_of_n[rows] = np.arange(rows.size, dtype=np.int32)
+    new_of_n = new_positions(rows, n)
     stored = int((matrix.indptr[wanted + 1] - matrix.indptr[wanted]).sum())
-    spill = Spill((rows.size, wanted.size), data.dtype, int(stored * rows.size / n), memory, folder)
-    limit = max(1, block_bytes(memory) // (data.dtype.itemsize + indices.dtype.itemsize + 16))
-    for part in parts(matrix.indptr, wanted, limit, max(data.gap, indices.gap)):
-        values, row_at = data.begin(part.starts, part.stops), indices.begin(part.starts, part.stops)
+    dtype = np.dtype(matrix.dtype).newbyteorder("=")
+    spill = Spill((rows.size, wanted.size), dtype, int(stored * rows.size / n), memory, folder)
+    for part, values, row_at in read_parts(matrix, wanted, memory=memory, pool=pool, extra=16):
         total = int(part.lengths_n.sum())
         positions = np.empty(total, np.int64)
         new_rows, column_at = np.empty(total, np.int32), np.empty(total, np.int32)
         kept, wrong = pick_rows(
-            part.offsets_n, part.lengths_n, row_at.get(), new_of_n, positions, new_rows, column_at
+            part.offsets_n, part.lengths_n, row_at, new_of_n, positions, new_rows, column_at
         )
         if wrong != -1:
-            raise DataError(
-                f"{matrix.where} is damaged: it holds the index {wrong}, but there are {n} cells; "
-                "write the file again"
-            )
+            raise outside(matrix, wrong)
         spill.add(
-            new_rows[:kept], column_at[:kept] + np.int32(part.start), values.get()[positions[:kept]]
+            new_rows[:kept], column_at[:kept] + np.int32(part.start), values[positions[:kept]]
         )
     yield from spill.rows()

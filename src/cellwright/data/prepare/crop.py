@@ -28,7 +28,7 @@ from cellwright.data.disk.stream import stream_rows
 from cellwright.data.disk.target import check_target
 from cellwright.data.prepare.gene_moments import NonzeroCounter, Nonzeros, detection_and_std
 from cellwright.data.prepare.held_rows import HeldRows
-from cellwright.data.prepare.look import look, shared_look
+from cellwright.data.prepare.look import look, look_by_gene, shared_look
 from cellwright.data.prepare.sampling_plan import sample_cells, sample_genes
 from cellwright.data.prepare.sidecar import read_sidecar
 from cellwright.data.prepare.unique import CellRule, GeneRule, UniquePlan, plan_unique
@@ -360,6 +360,13 @@ class _Choice:
                     folder=Path(shared),
                     tell=tell,
                 )
+        elif self._matrix.format == "csc" and self.unique.merge is None:
+            counted = look_by_gene(
+                self._matrix, rows, memory=self._memory, pool=self._pool, tell=tell
+            )
+            if counted is not None:
+                return counted, None
+            found = look(self._rows(rows), rows.size, self._genes.size, None, held.append, tell)
         else:
             found = look(self._rows(rows), rows.size, self._genes.size, guess, held.append, tell)
         self._held = None if guess is None else held

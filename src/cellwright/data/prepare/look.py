@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,8 @@ from numpy.typing import NDArray
 
 from cellwright.data.disk.arrays import new_pool
 from cellwright.data.disk.crew import Crew
-from cellwright.data.disk.rows import Rows
+from cellwright.data.disk.kernels import tally_columns
+from cellwright.data.disk.rows import Rows, new_positions, outside, read_parts
 from cellwright.data.disk.shared_rows import load_rows, save_rows, spans
 from cellwright.data.disk.source import open_source
 from cellwright.data.disk.stream import stream_rows
@@ -42,6 +44,46 @@ def look(
                 hold(sp.csr_matrix(block.counts[wanted[low:high] - block.start]), block.merged)
         tell(stop)
     return counter.result()
+
+
+def look_by_gene(
+    matrix: StoredMatrix,
+    rows: NDArray[np.int64],
+    *,
+    memory: int,
+    pool: ThreadPoolExecutor,
+    tell: Callable[[int], None] = lambda _: None,
+) -> Nonzeros | None:
+    """Count the nonzeros of a CSC matrix column by column, without turning it into rows.
+
+    None if a column is not in order: then a cell may stand twice in it, and only rows tell.
+
+    Raises
+    ------
+    DataError
+        If the matrix is damaged.
+    """
+    n, g = matrix.shape
+    new_of_n = new_positions(rows, n)
+    genes_per_n, cells_per_g = np.zeros(rows.size, np.int64), np.zeros(g, np.int64)
+    for part, values, row_at in read_parts(matrix, np.arange(g), memory=memory, pool=pool):
+        nonzero = values != 0 if np.count_nonzero(values) < values.size else np.empty(0, bool)
+        stop = part.start + part.lengths_n.size
+        wrong, rising = tally_columns(
+            part.offsets_n,
+            part.lengths_n,
+            row_at,
+            nonzero,
+            new_of_n,
+            cells_per_g[part.start : stop],
+            genes_per_n,
+        )
+        if wrong != -1:
+            raise outside(matrix, wrong)
+        if not rising:
+            return None
+        tell(rows.size * stop // g)
+    return Nonzeros(genes_per_n, cells_per_g)
 
 
 def shared_look(
