@@ -69,10 +69,11 @@ def detection_and_std(
 
     Returns
     -------
-    (g,) in [0, 1]; (g,) in the units of the values.
+    (g,) in [0, 1]; (g,) in the units of the values, no finite number for a gene with such values.
     """
     detected, total, square = np.zeros(g, np.int64), np.zeros(g), np.zeros(g)
     for counts in blocks:
         add_moments(counts.indices, counts.data, detected, total, square)
-    mean = total / n
-    return detected / n, np.sqrt(np.maximum(square / n - mean * mean, 0.0))
+    with np.errstate(over="ignore", invalid="ignore"):
+        mean = total / n
+        return detected / n, np.sqrt(np.maximum(square / n - mean * mean, 0.0))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import xlogy
 
 _CELL_STREAM, _GENE_STREAM = 0, 1
 
@@ -13,7 +14,8 @@ def sample_cells(
 ) -> NDArray[np.int64]:
     """Positions of sampled cells: equally many from each quantile stratum of detected genes.
 
-    What a stratum cannot give is drawn from all that is left of the others.
+    What a stratum cannot give is drawn from all that is left of the others. There are never more
+    strata than cells to draw: the shallow ones would get them all.
 
     Parameters
     ----------
@@ -30,15 +32,18 @@ def sample_cells(
     if cells >= n:
         return np.arange(n)
     rng = np.random.default_rng([seed, _CELL_STREAM])
+    strata = min(strata, cells)
     edges = np.quantile(genes_per_n, np.arange(1, strata) / strata)
     stratum_n = np.searchsorted(edges, genes_per_n, side="left")
     quota = np.full(strata, cells // strata)
     quota[: cells % strata] += 1
-    taken = []
-    for stratum in range(strata):
-        members = np.flatnonzero(stratum_n == stratum)
-        taken.append(rng.permutation(members)[: quota[stratum]])
-    chosen = np.concatenate(taken)
+    members = np.split(
+        np.argsort(stratum_n, kind="stable"),
+        np.cumsum(np.bincount(stratum_n, minlength=strata))[:-1],
+    )
+    chosen = np.concatenate(
+        [rng.permutation(those)[:n] for those, n in zip(members, quota.tolist(), strict=True)]
+    )
     if chosen.size < cells:
         left = np.setdiff1d(np.arange(n), chosen)
         chosen = np.concatenate([chosen, rng.permutation(left)[: cells - chosen.size]])
@@ -58,7 +63,8 @@ def sample_genes(
     """Positions of genes drawn without replacement, with weight detected^alpha · std^beta.
 
     Drawn from the genes at or above ``min_detected``; where these are too few, from the ``genes``
-    most detected.
+    most detected. Genes without weight, or whose spread is no finite number, are taken only when
+    all others are.
 
     Parameters
     ----------
@@ -79,12 +85,15 @@ def sample_genes(
     by_detection = np.argsort(-detected_g, kind="stable")
     if candidates.size < genes:
         candidates = np.sort(by_detection[:genes])
-    weight = detected_g[candidates] ** alpha * std_g[candidates] ** beta
-    able = np.flatnonzero(weight > 0)
-    if able.size <= genes:
+    # Logarithms, as steep powers leave the range of numbers.
+    weight = xlogy(alpha, detected_g[candidates]) + xlogy(beta, std_g[candidates])
+    able = np.isfinite(weight)
+    if able.sum() <= genes:
         # Constant genes have no weight: those found in most cells make up the number.
         chosen = candidates[able]
-        rest = by_detection[np.isin(by_detection, candidates[weight <= 0])]
+        rest = by_detection[np.isin(by_detection, candidates[~able])]
         return np.sort(np.concatenate([chosen, rest[: genes - chosen.size]]))
-    share = weight[able] / weight[able].sum()
-    return np.sort(candidates[rng.choice(able, genes, replace=False, p=share)])
+    # The largest of log weight + Gumbel noise are a draw in which each next gene is taken with a
+    # probability in proportion to its weight (Yellott 1977, J Math Psychol 15:109).
+    key = weight[able] + rng.gumbel(size=int(able.sum()))
+    return np.sort(candidates[able][np.argsort(-key, kind="stable")[:genes]])
