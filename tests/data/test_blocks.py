@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tracemalloc
+import warnings
 
 import anndata as ad
 import h5py
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from cellwright.data.blocks import iter_blocks
+from cellwright.data.blocks import iter_blocks, stream_blocks
 from cellwright.data.reading import counts_of, read_cells
 from cellwright.errors import DataError
 
@@ -110,3 +111,39 @@ def test_real_blocks(real_data):
     cells = read_cells(path, backed=True)
     together = sp.vstack([b.counts_ng for b in iter_blocks(cells, block_cells=300)])
     assert (together != counts_of(read_cells(path))).nnz == 0
+
+
+@pytest.mark.parametrize("storage", [sp.csr_matrix, sp.csc_matrix, sp.csr_matrix.toarray])
+@pytest.mark.parametrize("ending", [".h5ad", ".zarr"])
+def test_a_path_is_streamed_as_stored(counts, storage, ending, tmp_path):
+    path = tmp_path / f"cells{ending}"
+    cells = named(storage(counts))
+    cells.layers["half"] = storage(counts * 0.5)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        (cells.write_zarr if ending == ".zarr" else cells.write_h5ad)(path)
+    rows, columns = np.arange(1, 237, 3), np.arange(0, 31, 2)
+    blocks = list(stream_blocks(path, layer="half", rows=rows, columns=columns))
+    together = sp.vstack([b.counts_ng for b in blocks]).toarray()
+    np.testing.assert_array_equal(together, counts.toarray()[np.ix_(rows, columns)] * 0.5)
+    assert np.concatenate([b.rows for b in blocks]).tolist() == rows.tolist()
+    assert np.concatenate([b.obs_names for b in blocks]).tolist() == [f"cell{i}" for i in rows]
+    with pytest.raises(DataError, match=r"no matrix 'hafl': did you mean"):
+        next(stream_blocks(path, layer="hafl"))
+
+
+def test_a_file_stored_by_gene_is_not_held_whole(tmp_path):
+    """Some megabytes of it at a time; the whole is 48 MB as CSR."""
+    rng = np.random.default_rng(0)
+    n, g, per_gene = 40_000, 100, 40_000
+    indices = np.tile(np.arange(n, dtype=np.int32), g)
+    data = rng.integers(1, 4, n * g).astype(np.float32)
+    indptr = np.arange(0, n * g + 1, per_gene)
+    path = tmp_path / "cells.h5ad"
+    named(sp.csc_matrix((data, indices, indptr), shape=(n, g))).write_h5ad(path)
+    total, most = 0.0, 0
+    for block in stream_blocks(path, memory=16_000_000):
+        total += float(block.counts_ng.data.sum())
+        most = max(most, block.counts_ng.nnz)
+    assert total == float(data.sum())
+    assert most * 8 < 6_000_000

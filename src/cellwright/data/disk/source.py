@@ -12,6 +12,7 @@ from typing import Any
 import h5py
 import zarr
 
+from cellwright.config import nearest
 from cellwright.data.disk.nodes import is_array, is_group
 from cellwright.data.opening import open_h5ad, translated
 from cellwright.data.stored import StoredMatrix, is_sparse, open_matrix
@@ -56,6 +57,22 @@ class Source:
         # Cells without X have none, or one that holds nothing.
         there = is_sparse(node) or (is_array(node) and len(node.shape) == 2)
         return ["X"] * there + [f"layers/{key}" for key in self.root.get("layers", {})]
+
+    def named(self, layer: str) -> str:
+        """The full name of X or a layer, given with or without ``layers/``, or ``raw/X``.
+
+        Raises
+        ------
+        DataError
+            If there is none; the nearest is named.
+        """
+        names = self.matrices() + ["raw/X"] * (self.n_raw is not None)
+        for name in (layer, f"layers/{layer}", f"{layer}/X"):
+            if name in names:
+                return name
+        close = nearest(layer, names)
+        hint = f"did you mean {close!r}?" if close else f"there are: {', '.join(names) or 'none'}"
+        raise DataError(f"{self.path} has no matrix {layer!r}: {hint}")
 
     @property
     def n_raw(self) -> int | None:

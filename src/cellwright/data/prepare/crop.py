@@ -15,7 +15,6 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from cellwright.config import nearest
 from cellwright.data.atomic import atomic_file, refuse_existing
 from cellwright.data.disk.arrays import new_pool
 from cellwright.data.disk.crew import Crew, crew
@@ -416,16 +415,12 @@ class _Choice:
 
 
 def _basis(source: Source, layer: str | None) -> str:
-    names = source.matrices()
     if layer is None:
-        wanted = "layers/counts" if "layers/counts" in names else "X"
-    else:
-        wanted = layer if layer == "X" else f"layers/{layer.removeprefix('layers/')}"
-    if wanted in names:
-        return wanted
-    close = nearest(wanted, names)
-    hint = f"did you mean {close!r}?" if close else f"there are: {', '.join(names) or 'none'}"
-    raise DataError(f"{source.path} has no {wanted}: {hint}")
+        return "layers/counts" if "layers/counts" in source.matrices() else source.named("X")
+    basis = source.named(layer)
+    if basis == "raw/X":
+        raise DataError("raw cannot be the basis of a crop, it has genes of its own; use a layer")
+    return basis
 
 
 def _write_report(path: Path, before: dict[str, Any], after: dict[str, Any]) -> None:
