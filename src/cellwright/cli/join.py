@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from cellwright.cli import console, prepare_options, table_options
+from cellwright.cli.cells_bar import cells_bar
 
 
 def join(
@@ -52,11 +53,10 @@ def join(
 
     Example: cellwright join neurons.h5ad --table cell_metadata.csv --table cluster.csv -o joined.h5ad
     """
-    from cellwright.cli.writing_progress import writing_progress
     from cellwright.data.prepare.join import join as put_together
 
     console.start(verbose, quiet)
-    with writing_progress(quiet=quiet, whole=True) as progress:
+    with cells_bar("writing", quiet) as progress:
         result = put_together(
             file,
             table or [],

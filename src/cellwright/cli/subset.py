@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from cellwright.cli import console, prepare_options, table_options
+from cellwright.cli.cells_bar import cells_bar
 
 
 def subset(
@@ -77,11 +78,10 @@ def subset(
 
     Example: cellwright subset neurons.h5ad --where cluster_alias=2523,210 -o two.h5ad
     """
-    from cellwright.cli.writing_progress import writing_progress
     from cellwright.data.prepare.subset import subset as choose
 
     console.start(verbose, quiet)
-    with writing_progress(quiet=quiet, whole=False) as progress:
+    with cells_bar("writing", quiet) as progress:
         result = choose(
             file,
             out,

@@ -70,7 +70,7 @@ class Source:
         for name in (layer, f"layers/{layer}", f"{layer}/X"):
             if name in names:
                 return name
-        close = nearest(layer, names)
+        close = nearest(layer.split("/")[-1], [name.removeprefix("layers/") for name in names])
         hint = f"did you mean {close!r}?" if close else f"there are: {', '.join(names) or 'none'}"
         raise DataError(f"{self.path} has no matrix {layer!r}: {hint}")
 
