@@ -328,3 +328,14 @@ def test_settings_are_in_the_file(neurons):
     facts = json.loads(neurons.uns["truth"])
     assert facts["schema"] == "cellwright.simulate/1"
     assert facts["settings"]["n_libraries"] == 12
+
+
+def test_a_bare_file_leaves_the_labels_to_the_tables(tmp_path):
+    obs = simulate_to_file(tmp_path / "bare.h5ad", 300, bare=True)
+    full = simulate_to_file(tmp_path / "full.h5ad", 300)
+    bare, whole = (ad.read_h5ad(tmp_path / f"{name}.h5ad") for name in ("bare", "full"))
+    assert list(bare.obs) == ["cell_barcode", "library_label", "anatomical_division_label"]
+    assert list(bare.var) == ["gene_symbol"]
+    assert not bare.uns and not bare.obsm and not bare.varm
+    assert (bare.X != whole.X).nnz == 0
+    pd.testing.assert_frame_equal(obs, full)

@@ -61,6 +61,14 @@ def simulate(
             rich_help_panel="Output",
         ),
     ] = None,
+    bare: Annotated[
+        bool,
+        typer.Option(
+            "--bare",
+            help="Leave labels to the tables, as published atlases do (needs --tables).",
+            rich_help_panel="Output",
+        ),
+    ] = False,
     block_cells: Annotated[
         int,
         typer.Option(help="Cells held at once; does not change the data.", rich_help_panel="Size"),
@@ -80,6 +88,10 @@ def simulate(
     """
     if kind != "neurons":
         raise SettingsError(f"cannot simulate {kind!r}: expected neurons")
+    if bare and tables is None:
+        raise SettingsError(
+            "--bare leaves the labels to the tables: say where with --tables FOLDER"
+        )
     from cellwright.data.atomic import refuse_existing
     from cellwright.data.simulate import simulate_to_file
     from cellwright.data.simulated_tables import TABLES, write_tables
@@ -113,6 +125,7 @@ def simulate(
             cells,
             settings,
             block_cells=block_cells,
+            bare=bare,
             progress=advance,
             force=force,
         )

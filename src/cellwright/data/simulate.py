@@ -26,6 +26,9 @@ from cellwright.data.csr_file import append_csr, empty_csr
 from cellwright.data.simulated_tissue import Tissue, TissueSettings, plant
 from cellwright.errors import DataError, SettingsError
 
+BARE = ("cell_barcode", "library_label", "anatomical_division_label")
+"""Columns of ``obs`` in an atlas whose labels come in tables of their own."""
+
 _STREAM_CELLS = 1024
 _CELL_STREAM, _COUNT_STREAM = 1, 2
 _BASES = np.frombuffer(b"ACGT", dtype=np.uint8)
@@ -118,6 +121,7 @@ def simulate_to_file(
     settings: TissueSettings | None = None,
     *,
     block_cells: int = 8192,
+    bare: bool = False,
     progress: Callable[[int], None] | None = None,
     force: bool = False,
 ) -> pd.DataFrame:
@@ -132,13 +136,16 @@ def simulate_to_file(
     block_cells
         Cells per write (rounded up to a multiple of 1,024); does not change the data. Memory
         grows with ``block_cells * n_genes``, and by some hundred bytes per cell for ``obs``.
+    bare
+        As published atlases come: ``obs`` has barcode, library and region alone, and nothing else
+        of the truth is in the file.
     progress
         Called with the number of cells drawn since the last call.
 
     Returns
     -------
     DataFrame
-        ``obs`` of what was written, with ``x`` and ``y`` of the true map.
+        The whole ``obs`` of these cells, with ``x`` and ``y`` of the true map.
 
     Raises
     ------
@@ -162,8 +169,11 @@ def simulate_to_file(
         if held:
             append_csr(group, sparse.vstack(held, format="csr"))
         cells = _without_counts(tissue, told)
+        there = (
+            AnnData(obs=cells.obs[list(BARE)], var=cells.var[["gene_symbol"]]) if bare else cells
+        )
         for key in ("obs", "var", "obsm", "varm", "uns"):
-            value = getattr(cells, key)
+            value = getattr(there, key)
             write_elem(file, key, value if key in ("obs", "var") else dict(value))
         for key in ("layers", "obsp", "varp"):
             write_elem(file, key, {})

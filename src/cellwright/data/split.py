@@ -205,7 +205,7 @@ def _obs_of(cells: AnnData | Path | str) -> pd.DataFrame:
         twice = obs.index[obs.index.duplicated()][0]
         raise DataError(
             f"the cell name {twice!r} stands {int((obs.index == twice).sum())} times; a split "
-            "needs unique names (adata.obs_names_make_unique(), or drop the copies)"
+            "needs unique names: cellwright unique gives each a suffix, or drops all but the first"
         )
     return obs
 

@@ -284,5 +284,5 @@ class Annotation:
             twice = str(names[counts > 1][0])
             raise DataError(
                 f"{int((counts > 1).sum())} cell names stand for more than one cell, {twice!r} first; "
-                "make the names unique so that cells can be told apart"
+                "make the names unique with cellwright unique, so that cells can be told apart"
             )

@@ -244,7 +244,7 @@ def _check_copies(
                 "warning",
                 f"{len(twofold)} cell names stand for cells with different counts "
                 f"({some(list(twofold))}); they are different cells.",
-                "make the names unique, so that a split can tell them apart",
+                "make the names unique with cellwright unique, so that a split can tell them apart",
             )
         )
     telling_n = hashes != _EMPTY

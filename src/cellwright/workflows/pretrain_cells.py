@@ -130,8 +130,8 @@ def tokenized(subject: AnnData, counts: Any, settings: PretrainSettings) -> RunC
         values, times = np.unique(names, return_counts=True)
         raise DataError(
             f"the cell name {str(values[times.argmax()])!r} stands {times.max()} times; masks and "
-            "splits are kept by cell name: make the names unique first "
-            "(adata.obs_names_make_unique())"
+            "splits are kept by cell name: make the names unique first, "
+            "with cellwright unique"
         )
     chosen = chosen_split(subject, settings)
     judged = verdict(counts)

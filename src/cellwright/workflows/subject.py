@@ -52,6 +52,6 @@ def read_subject(
         twice = cells.obs_names[cells.obs_names.duplicated()][0]
         raise DataError(
             f"the cell name {twice!r} stands {int((cells.obs_names == twice).sum())} times; scores "
-            "are kept by cell name: make the names unique (adata.obs_names_make_unique())"
+            "are kept by cell name: make the names unique with cellwright unique"
         )
     return Subject(cells, counts_of(cells, layer=layer, assume_counts=assume_counts), assume_counts)
