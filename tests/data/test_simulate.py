@@ -333,7 +333,7 @@ def test_settings_are_in_the_file(neurons):
 def test_a_bare_file_leaves_the_labels_to_the_tables(tmp_path):
     obs = simulate_to_file(tmp_path / "bare.h5ad", 300, bare=True)
     full = simulate_to_file(tmp_path / "full.h5ad", 300)
-    bare, whole = (ad.read_h5ad(tmp_path / f"{name}.h5ad") for name in ("bare", "full"))
+    bare, whole = (anndata.read_h5ad(tmp_path / f"{name}.h5ad") for name in ("bare", "full"))
     assert list(bare.obs) == ["cell_barcode", "library_label", "anatomical_division_label"]
     assert list(bare.var) == ["gene_symbol"]
     assert not bare.uns and not bare.obsm and not bare.varm
