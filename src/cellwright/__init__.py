@@ -14,6 +14,7 @@ _PUBLIC = {
     "inspect": "cellwright.data.inspect",
     "join": "cellwright.data.prepare.join",
     "subset": "cellwright.data.prepare.subset",
+    "fetch": "cellwright.data.datasets.fetch",
     "simulate": "cellwright.data.simulate",
     "draw_map": "cellwright.workflows.map",
     "unique": "cellwright.data.prepare.unique",

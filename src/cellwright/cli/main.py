@@ -19,6 +19,7 @@ from cellwright.cli import (
     crop,
     doctor,
     embed,
+    fetch,
     inspect,
     join,
     map,
@@ -61,6 +62,7 @@ app.command("cluster")(cluster.cluster)
 app.command("crop")(crop.crop)
 app.command("doctor")(doctor.doctor)
 app.command("embed")(embed.embed)
+app.command("fetch")(fetch.fetch)
 app.command("inspect")(inspect.inspect)
 app.command("join")(join.join)
 app.command("map")(map.map)
