@@ -36,7 +36,7 @@ def test_every_stratum_gives_its_quota_or_all_it_has(data):
     strata = data.draw(st.integers(1, 9))
     chosen = sample_cells(depth, cells, strata=strata, seed=data.draw(st.integers(0, 99)))
     assert chosen.size == min(cells, depth.size)
-    assert (np.diff(chosen) > 0).all() and 0 <= chosen[0] and chosen[-1] < depth.size
+    assert (np.diff(chosen) > 0).all() and chosen[0] >= 0 and chosen[-1] < depth.size
     used = min(strata, cells)
     of_cell = strata_of(depth, used)
     for stratum in range(used):

@@ -13,6 +13,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from cellwright.data.disk.arrays import known_filters, unpacked
+from cellwright.data.disk.aside import AsideFile
 from cellwright.data.disk.kernels import count_dense, pack_dense
 from cellwright.data.disk.nodes import file_of
 from cellwright.data.disk.rows import Rows, block_bytes
@@ -38,9 +39,7 @@ def dense_rows(
     Raises
     ------
     DataError
-        If the matrix is damaged.
-    OSError
-        If ``folder`` has no room.
+        If the matrix is damaged, or ``folder`` has no room.
     """
     tiles = _Tiles(matrix, columns)
     limit = block_bytes(memory)
@@ -69,20 +68,21 @@ def _by_columns(
     tiles: _Tiles, matrix: StoredMatrix, rows: NDArray[np.int64], memory: int, folder: Path
 ) -> Iterator[Rows]:
     shape = (int(rows.size), tiles.n_columns)
-    spill = Spill(shape, tiles.dtype, shape[0] * shape[1] // 4, memory, folder)
-    tall = tiles.height or 1
-    for low, high in tiles.across():
-        first = tiles.n_kept_before(low)
-        for band in np.split(np.arange(rows.size), np.flatnonzero(np.diff(rows // tall)) + 1):
-            # A tall tile is cut again where many of its rows are wanted.
-            part = tiles.read(rows[band], low, high).tocoo()
-            by_column = np.argsort(part.col, kind="stable")
-            spill.add(
-                (part.row[by_column] + band[0]).astype(np.int32),
-                (part.col[by_column] + first).astype(np.int32),
-                part.data[by_column],
-            )
-    yield from spill.rows()
+    with AsideFile(folder) as aside:
+        spill = Spill(shape, tiles.dtype, shape[0] * shape[1] // 4, memory, aside)
+        tall = tiles.height or 1
+        for low, high in tiles.across():
+            first = tiles.n_kept_before(low)
+            for band in np.split(np.arange(rows.size), np.flatnonzero(np.diff(rows // tall)) + 1):
+                # A tall tile is cut again where many of its rows are wanted.
+                part = tiles.read(rows[band], low, high).tocoo()
+                by_column = np.argsort(part.col, kind="stable")
+                spill.add(
+                    (part.row[by_column] + band[0]).astype(np.int32),
+                    (part.col[by_column] + first).astype(np.int32),
+                    part.data[by_column],
+                )
+        yield from spill.rows()
 
 
 class _Tiles:

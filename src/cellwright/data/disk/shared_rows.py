@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from cellwright.data.disk.arrays import new_pool
+from cellwright.data.disk.aside import shared_folder
 from cellwright.data.disk.crew import Crew
 from cellwright.data.disk.rows import Rows, block_bytes
 from cellwright.data.disk.source import open_source
@@ -39,7 +39,7 @@ def shared_rows(
     read by one process: use ``stream_rows``.
     """
     wanted = np.arange(matrix.shape[0]) if rows is None else rows
-    with tempfile.TemporaryDirectory(prefix=".blocks.", suffix=".partial", dir=folder) as shared:
+    with shared_folder(folder) as shared:
         tasks = (
             (
                 str(path.absolute()),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -13,6 +12,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from cellwright.data.disk.aside import AsideFile
 from cellwright.data.disk.kernels import pick_rows
 from cellwright.data.disk.rows import Rows, block_bytes, new_positions, outside, read_parts
 from cellwright.data.stored import StoredMatrix
@@ -21,8 +21,7 @@ from cellwright.data.stored import StoredMatrix
 class Spill:
     """Puts entries of n rows × g columns aside by ranges of rows and gives them back as CSR.
 
-    The columns of a row must arrive in rising order. The file has no name, so nothing is left of
-    it whatever becomes of the process; it lies in ``folder``.
+    The columns of a row must arrive in rising order.
     """
 
     def __init__(
@@ -31,16 +30,14 @@ class Spill:
         dtype: np.dtype[Any],
         n_expected: int,
         memory: int,
-        folder: Path,
+        aside: AsideFile,
     ) -> None:
-        self._shape = shape
+        self._shape, self._file = shape, aside
         self._record = np.dtype([("row", np.int32), ("column", np.int32), ("value", dtype)])
         self._limit = max(1, block_bytes(memory) // self._record.itemsize)
         ranges = max(1, -(-n_expected // self._limit))
         self._rows = max(1, -(-shape[0] // ranges))
         self._pieces: list[list[tuple[int, int]]] = [[] for _ in range(-(-shape[0] // self._rows))]
-        self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115  (open until rows() ends)
-        self._end = 0
 
     def add(
         self, rows: NDArray[np.int32], columns: NDArray[np.int32], values: NDArray[Any]
@@ -49,7 +46,7 @@ class Spill:
 
         Raises
         ------
-        OSError
+        DataError
             If the disk is full.
         """
         records = np.empty(rows.size, self._record)
@@ -62,13 +59,11 @@ class Spill:
             order = np.argsort(small, kind="stable")
             records = records[order]
             bounds = np.searchsorted(small[order], np.arange(len(self._pieces) + 1))
-        self._file.seek(self._end)
-        self._file.write(records.tobytes())
+        start = self._file.add(records.tobytes())
         for number, (low, high) in enumerate(itertools.pairwise(bounds.tolist())):
             if high > low:
-                at = self._end + low * self._record.itemsize
+                at = start + low * self._record.itemsize
                 self._pieces[number].append((at, high - low))
-        self._end += records.nbytes
 
     def rows(self) -> Iterator[Rows]:
         """All rows, in order, in blocks; those without entries too."""
@@ -80,13 +75,11 @@ class Spill:
             edges = np.unique(np.linspace(first, last, times + 1).astype(np.int64))
             for low, high in itertools.pairwise(edges.tolist()):
                 yield self._block(pieces, low, high)
-        self._file.close()
 
     def _block(self, pieces: list[tuple[int, int]], low: int, high: int) -> Rows:
         found = []
         for at, n in pieces:
-            self._file.seek(at)
-            records = np.frombuffer(self._file.read(n * self._record.itemsize), self._record)
+            records = np.frombuffer(self._file.get(at, n * self._record.itemsize), self._record)
             inside = (records["row"] >= low) & (records["row"] < high)
             found.append(records if inside.all() else records[inside])
         records = np.concatenate(found) if found else np.empty(0, self._record)
@@ -112,26 +105,25 @@ def csc_rows(
     Raises
     ------
     DataError
-        If the matrix is damaged.
-    OSError
-        If ``folder`` has no room.
+        If the matrix is damaged, or ``folder`` has no room.
     """
     n, g = matrix.shape
     wanted = np.arange(g) if columns is None else columns
     new_of_n = new_positions(rows, n)
     stored = int((matrix.indptr[wanted + 1] - matrix.indptr[wanted]).sum())
     dtype = np.dtype(matrix.dtype).newbyteorder("=")
-    spill = Spill((rows.size, wanted.size), dtype, int(stored * rows.size / n), memory, folder)
-    for part, values, row_at in read_parts(matrix, wanted, memory=memory, pool=pool, extra=16):
-        total = int(part.lengths_n.sum())
-        positions = np.empty(total, np.int64)
-        new_rows, column_at = np.empty(total, np.int32), np.empty(total, np.int32)
-        kept, wrong = pick_rows(
-            part.offsets_n, part.lengths_n, row_at, new_of_n, positions, new_rows, column_at
-        )
-        if wrong != -1:
-            raise outside(matrix, wrong)
-        spill.add(
-            new_rows[:kept], column_at[:kept] + np.int32(part.start), values[positions[:kept]]
-        )
-    yield from spill.rows()
+    with AsideFile(folder) as aside:
+        spill = Spill((rows.size, wanted.size), dtype, int(stored * rows.size / n), memory, aside)
+        for part, values, row_at in read_parts(matrix, wanted, memory=memory, pool=pool, extra=16):
+            total = int(part.lengths_n.sum())
+            positions = np.empty(total, np.int64)
+            new_rows, column_at = np.empty(total, np.int32), np.empty(total, np.int32)
+            kept, wrong = pick_rows(
+                part.offsets_n, part.lengths_n, row_at, new_of_n, positions, new_rows, column_at
+            )
+            if wrong != -1:
+                raise outside(matrix, wrong)
+            spill.add(
+                new_rows[:kept], column_at[:kept] + np.int32(part.start), values[positions[:kept]]
+            )
+        yield from spill.rows()

@@ -38,9 +38,7 @@ def stream_rows(
     Raises
     ------
     DataError
-        If the matrix is damaged.
-    OSError
-        If ``folder`` has no room.
+        If the matrix is damaged, or ``folder`` has no room.
     """
     wanted = np.arange(matrix.shape[0]) if rows is None else np.asarray(rows, np.int64)
     if matrix.format == "csr":

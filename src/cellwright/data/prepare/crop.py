@@ -6,9 +6,9 @@ import csv
 import shutil
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
 import numpy as np
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from cellwright.data.atomic import atomic_file, refuse_existing
 from cellwright.data.disk.arrays import new_pool
+from cellwright.data.disk.aside import AsideFile, shared_folder
 from cellwright.data.disk.crew import Crew, crew
 from cellwright.data.disk.rewrite import DEFAULT_MEMORY, Rewritten, TableEdit, merged_rows, rewrite
 from cellwright.data.disk.rows import Rows
@@ -188,7 +189,7 @@ def crop(
     """
     settings = CropSettings(
         cells=cells,
-        genes=None if genes in ("all", None) else int(genes),
+        genes=_number_of_genes(genes),
         seed=seed,
         strata=strata,
         min_gene_detect_frac=min_gene_detect_frac,
@@ -202,46 +203,49 @@ def crop(
     settings.check()
     target = check_target(out, file, force=force)
     if report_csv is not None:
-        refuse_existing(report_csv, force=force)
+        _check_report(Path(report_csv), (Path(file), target), force=force)
     folder = target.absolute().parent
-    with open_source(file) as source, new_pool() as pool, crew(workers, dask) as helpers:
-        basis = _basis(source, layer)
-        added = read_sidecar(source)
-        chosen = _Choice(source, basis, settings, memory, pool, folder, progress, helpers)
-    params = {**asdict(settings), "genes": settings.genes or "all"}
-    params["gene_dedupe_mode"] = params.pop("gene_dedupe")
-    params["cell_dedupe_mode"] = params.pop("cell_dedupe")
-    written = rewrite(
-        file,
-        target,
-        rows=chosen.rows,
-        columns=chosen.columns,
-        merge=chosen.merge,
-        obs=TableEdit(names=chosen.unique.obs_names, add=added),
-        var=TableEdit(names=chosen.unique.var_names),
-        uns={
-            "crop_params": {**params, "input_basis": basis, "input_file": Path(file).name},
-            "sparsity_summary": {
-                stage: {**found, "shape": np.array(found["shape"])}
-                for stage, found in (("before", chosen.before), ("after", chosen.after))
+    with ExitStack() as files:
+        with open_source(file) as source, new_pool() as pool, crew(workers, dask) as helpers:
+            basis = _basis(source, layer)
+            added = read_sidecar(source)
+            chosen = _Choice(
+                source, basis, settings, memory, pool, folder, files, progress, helpers
+            )
+        params = {**asdict(settings), "genes": settings.genes or "all"}
+        params["gene_dedupe_mode"] = params.pop("gene_dedupe")
+        params["cell_dedupe_mode"] = params.pop("cell_dedupe")
+        written = rewrite(
+            file,
+            target,
+            rows=chosen.rows,
+            columns=chosen.columns,
+            merge=chosen.merge,
+            obs=TableEdit(names=chosen.unique.obs_names, add=added),
+            var=TableEdit(names=chosen.unique.var_names),
+            uns={
+                "crop_params": {**params, "input_basis": basis, "input_file": Path(file).name},
+                "sparsity_summary": {
+                    stage: {**found, "shape": np.array(found["shape"])}
+                    for stage, found in (("before", chosen.before), ("after", chosen.after))
+                },
+                "crop_indices": {
+                    "selected_cell_indices_from_input": chosen.rows,
+                    "selected_gene_indices_from_input": chosen.columns,
+                },
             },
-            "crop_indices": {
-                "selected_cell_indices_from_input": chosen.rows,
-                "selected_gene_indices_from_input": chosen.columns,
-            },
-        },
-        stage=("crop", {**params, "basis": basis, "unique": chosen.unique.facts()}),
-        keep_raw=keep_raw,
-        compression=compression,
-        memory=memory,
-        force=force,
-        blocks=chosen.blocks(),
-        progress=progress,
-        workers=workers,
-        dask=dask,
-    )
-    if report_csv is not None:
-        _write_report(Path(report_csv), chosen.before, chosen.after)
+            stage=("crop", {**params, "basis": basis, "unique": chosen.unique.facts()}),
+            keep_raw=keep_raw,
+            compression=compression,
+            memory=memory,
+            force=force,
+            blocks=chosen.blocks(),
+            progress=progress,
+            workers=workers,
+            dask=dask,
+        )
+        if report_csv is not None:
+            _write_report(Path(report_csv), chosen.before, chosen.after)
     return CropResult(
         settings, basis, chosen.unique, chosen.dropped, chosen.before, chosen.after, written
     )
@@ -261,12 +265,13 @@ class _Choice:
         memory: int,
         pool: ThreadPoolExecutor,
         folder: Path,
+        files: ExitStack,
         progress: Callable[[int, int], None] | None,
         helpers: Crew | None,
     ) -> None:
         self._progress, self._helpers, self._path = progress, helpers, source.path
         self._matrix = source.matrix(basis)
-        self._memory, self._pool, self._folder = memory, pool, folder
+        self._memory, self._pool, self._folder, self._files = memory, pool, folder, files
         self._settings, self._basis = settings, basis
         self.unique = plan_unique(source, settings.gene_dedupe, settings.cell_dedupe)
         n, g = self._matrix.shape
@@ -296,7 +301,7 @@ class _Choice:
             # Stored zeros made the offsets overstate some cells: the rows put aside are others.
             self._held = None
         if self._held is None and self._fits(int(found.genes_per_n[np.isin(kept, sampled)].sum())):
-            held = HeldRows(self._genes.size, folder)
+            held = self._new_held()
             for block in self._rows(self.rows):
                 held.append(block.counts, block.merged)
             self._held = held
@@ -338,16 +343,14 @@ class _Choice:
     def _look(self, rows: NDArray[np.int64]) -> tuple[Nonzeros, NDArray[np.int64] | None]:
         """Count nonzeros; on the way put the rows aside that will be sampled, if that is known."""
         guess = self._foreseen(rows)
-        held = HeldRows(self._genes.size, self._folder)
+        held = self._new_held()
 
         def tell(done: int) -> None:
             if self._progress:
                 self._progress(done, rows.size)
 
         if (helpers := self._shared()) is not None:
-            with TemporaryDirectory(
-                prefix=".blocks.", suffix=".partial", dir=self._folder
-            ) as shared:
+            with shared_folder(self._folder) as shared:
                 found = shared_look(
                     helpers,
                     self._path,
@@ -356,7 +359,7 @@ class _Choice:
                     guess,
                     held.append,
                     memory=self._memory,
-                    folder=Path(shared),
+                    folder=shared,
                     tell=tell,
                 )
         elif self._matrix.format == "csc" and self.unique.merge is None:
@@ -370,6 +373,10 @@ class _Choice:
             found = look(self._rows(rows), rows.size, self._genes.size, guess, held.append, tell)
         self._held = None if guess is None else held
         return found, guess
+
+    def _new_held(self) -> HeldRows:
+        self._files.close()  # what was put aside before is of no use
+        return HeldRows(self._genes.size, self._files.enter_context(AsideFile(self._folder)))
 
     def _shared(self) -> Crew | None:
         """The workers, where they can share this matrix."""
@@ -412,6 +419,29 @@ class _Choice:
         if self.unique.merge is None:
             return stream
         return merged_rows(stream, self.unique.merge, self._genes.size)
+
+
+def _number_of_genes(genes: int | str | None) -> int | None:
+    if genes in ("all", None):
+        return None
+    if isinstance(genes, str):
+        raise SettingsError(f"genes is {genes!r}, expected a number or 'all'")
+    return int(genes)
+
+
+def _check_report(path: Path, taken: tuple[Path, ...], *, force: bool) -> None:
+    """Raise DataError or RunError if the report cannot be written, before any work is done."""
+    refuse_existing(path, force=force)
+    if path.absolute() in [other.absolute() for other in taken] or (
+        path.exists() and any(other.exists() and path.samefile(other) for other in taken)
+    ):
+        raise DataError(
+            f"cannot write {path}: the report has the name of the file that is read or written; "
+            "give it another with --report-csv"
+        )
+    if path.is_dir() or not path.absolute().parent.is_dir():
+        what = "it is a folder" if path.is_dir() else f"the folder {path.parent} does not exist"
+        raise DataError(f"cannot write {path}: {what}")
 
 
 def _basis(source: Source, layer: str | None) -> str:
