@@ -15,7 +15,8 @@ from cellwright.errors import SettingsError
 def simulate(
     kind: Annotated[str, typer.Argument(help="What to simulate: neurons.", metavar="KIND")],
     out: Annotated[
-        Path, typer.Option("-o", "--out", help="The .h5ad to write.", rich_help_panel="Output")
+        Path,
+        typer.Option("-o", "--out", help="The .h5ad or .zarr to write.", rich_help_panel="Output"),
     ],
     cells: Annotated[int, typer.Option(help="Cells.", rich_help_panel="Size")] = 2000,
     genes: Annotated[
@@ -69,10 +70,6 @@ def simulate(
             rich_help_panel="Output",
         ),
     ] = False,
-    block_cells: Annotated[
-        int,
-        typer.Option(help="Cells held at once; does not change the data.", rich_help_panel="Size"),
-    ] = 8192,
     force: Annotated[
         bool, typer.Option("--force", help="Replace files that exist.", rich_help_panel="Output")
     ] = False,
@@ -124,7 +121,6 @@ def simulate(
             out,
             cells,
             settings,
-            block_cells=block_cells,
             bare=bare,
             progress=advance,
             force=force,

@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import h5py
 import numpy as np
 import pandas as pd
 from anndata import AnnData
@@ -21,8 +20,9 @@ from anndata.io import write_elem
 from numpy.typing import NDArray
 from scipy import sparse
 
-from cellwright.data.atomic import atomic_file, refuse_existing
-from cellwright.data.csr_file import append_csr, empty_csr
+from cellwright.data.disk.arrays import new_pool
+from cellwright.data.disk.sink import SparseSink
+from cellwright.data.disk.target import check_target, open_target
 from cellwright.data.simulated_tissue import Tissue, TissueSettings, plant
 from cellwright.errors import DataError, SettingsError
 
@@ -120,22 +120,18 @@ def simulate_to_file(
     n_cells: int,
     settings: TissueSettings | None = None,
     *,
-    block_cells: int = 8192,
     bare: bool = False,
     progress: Callable[[int], None] | None = None,
     force: bool = False,
 ) -> pd.DataFrame:
-    """Write the same cells as ``simulate`` to an h5ad, holding the counts of one block at a time.
+    """Write the same cells as ``simulate`` to a file, holding the counts of a thousand at a time.
 
     Parameters
     ----------
     path
-        The h5ad to write; it appears under its name only when complete.
+        The .h5ad or .zarr to write; it appears under its name only when complete.
     settings
         The tissue; its defaults are those of ``simulate``.
-    block_cells
-        Cells per write (rounded up to a multiple of 1,024); does not change the data. Memory
-        grows with ``block_cells * n_genes``, and by some hundred bytes per cell for ``obs``.
     bare
         As published atlases come: ``obs`` has barcode, library and region alone, and nothing else
         of the truth is in the file.
@@ -152,22 +148,18 @@ def simulate_to_file(
     SettingsError, RunError, DataError
         As ``simulate``; if ``path`` exists and ``force`` is False; if it cannot be written.
     """
-    refuse_existing(path, force=force)
+    target = check_target(path, force=force)
     tissue = _planted(n_cells, settings or TissueSettings())
-    held: list[sparse.csr_matrix] = []
     told: list[_Drawn] = []
-    with atomic_file(path) as temporary, h5py.File(temporary, "w") as file:
-        group = empty_csr(file, "X", len(tissue.genes))
+    with open_target(target, force=force) as file, new_pool() as pool:
+        genes = len(tissue.genes)
+        sink = SparseSink(file, "X", genes, np.dtype(np.float32), "gzip", pool, n_cells * genes)
         for drawn, counts in _blocks(tissue, n_cells):
             told.append(drawn)
-            held.append(counts)
+            sink.append(counts)
             if progress is not None:
                 progress(counts.shape[0])
-            if sum(block.shape[0] for block in held) >= block_cells:
-                append_csr(group, sparse.vstack(held, format="csr"))
-                held.clear()
-        if held:
-            append_csr(group, sparse.vstack(held, format="csr"))
+        sink.close()
         cells = _without_counts(tissue, told)
         there = (
             AnnData(obs=cells.obs[list(BARE)], var=cells.var[["gene_symbol"]]) if bare else cells
@@ -177,7 +169,6 @@ def simulate_to_file(
             write_elem(file, key, value if key in ("obs", "var") else dict(value))
         for key in ("layers", "obsp", "varp"):
             write_elem(file, key, {})
-        file.attrs["encoding-type"], file.attrs["encoding-version"] = "anndata", "0.1.0"
     return cells.obs.assign(x=cells.obsm["truth_map"][:, 0], y=cells.obsm["truth_map"][:, 1])
 
 
