@@ -136,7 +136,7 @@ class _Errand:
                 self._copy(response, self._blocks(response), there, note.length)
                 return
         log.warning("%s has changed on %s: beginning anew", self.file.name, self.host)
-        self.partial.discard()
+        self._discard()
         self.transfer()
 
     def _continuable(self) -> Note | None:
@@ -156,8 +156,12 @@ class _Errand:
             "%s cannot be continued, it is not known what it is part of: beginning anew",
             self.partial.path.name,
         )
-        self.partial.discard()
+        self._discard()
         return None
+
+    def _discard(self) -> None:
+        self.began_anew = True
+        self.partial.discard()
 
     def _follows(self, response: Response, note: Note, there: int) -> bool:
         """The answer is the rest of the noted version, and nothing else."""
@@ -266,9 +270,8 @@ class _Errand:
         with (
             contextlib.suppress(Dropped, DataError),
             asked(self.session, "GET", self.file.url, self.patience, headers) as response,
-            said(self.file.url),
         ):
-            return response.status_code == 206 and bool(response.raw.read1(1))
+            return response.status_code == 206
         return False
 
     def _refuse(self, fault: str) -> None:

@@ -111,8 +111,8 @@ def said(url: str) -> Iterator[None]:
         raise Dropped(_proxy_failed(host, url, error), reached=False) from error
     except (requests.exceptions.SSLError, urllib3.exceptions.SSLError) as error:
         raise DataError(
-            f"the certificate of {host} is not trusted ({_short(error)}): check the clock; behind a "
-            "proxy that opens TLS, name its certificate in REQUESTS_CA_BUNDLE"
+            f"no secure connection to {host} ({_short(error)}): check the clock; behind a proxy that "
+            "opens TLS, name its certificate in REQUESTS_CA_BUNDLE"
         ) from error
     except (requests.exceptions.ReadTimeout, urllib3.exceptions.ReadTimeoutError) as error:
         raise Dropped(f"{host} fell silent", reached=True) from error
