@@ -101,3 +101,12 @@ def refuse_contents(file: RemoteFile, path: Path) -> None:
                     pass
         except (EOFError, zlib.error, gzip.BadGzipFile) as error:
             raise DataError(f"{path} is not a whole gzip archive: {error}") from error
+
+
+def is_cut_off(file: RemoteFile, path: Path) -> bool:
+    """A table ends without the end of a line, which some do by themselves."""
+    if not file.name.lower().endswith(_TABLES):
+        return False
+    with path.open("rb") as handle:
+        handle.seek(-1, 2)
+        return handle.read(1) not in (b"\n", b"\r")

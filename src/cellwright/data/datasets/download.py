@@ -8,7 +8,7 @@ import os
 import re
 import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 from urllib.parse import urlsplit
@@ -18,6 +18,7 @@ from requests import Response, Session
 from cellwright.data.datasets.contents import (
     LOOKED_AT,
     checksum_of,
+    is_cut_off,
     refuse_beginning,
     refuse_contents,
 )
@@ -64,7 +65,7 @@ def download(
     before = errand.partial.size()
     try:
         with _writing(errand.partial):
-            persistently(errand.transfer, errand.partial.size, patience)
+            persistently(errand.attempt, errand.partial.size, patience)
             continued = bool(before) and not errand.began_anew
             verified = errand.verify()
             received = Received(errand.partial.size(), continued, verified)
@@ -113,10 +114,19 @@ class _Errand:
     patience: Patience
     progress: Progress | None
     began_anew: bool = False
+    ends: list[int] = field(default_factory=list)
 
     @property
     def host(self) -> str:
         return urlsplit(self.file.url).hostname or self.file.url
+
+    def attempt(self) -> None:
+        """One transfer; where it breaks is kept."""
+        try:
+            self.transfer()
+        except Dropped:
+            self.ends.append(self.partial.size())
+            raise
 
     def transfer(self) -> None:
         """Fetch what is missing; returns once all bytes are there."""
@@ -132,6 +142,10 @@ class _Errand:
             if note is None or response.status_code == 200:
                 self._from_the_beginning(response, note)
                 return
+            if response.status_code == 416 and _whole(response) == there and note.length:
+                self._refuse(
+                    f"said that {self.file.name} has {note.length:,} bytes, but it has {there:,}"
+                )
             if self._follows(response, note, there):
                 self._copy(response, self._blocks(response), there, note.length)
                 return
@@ -253,6 +267,8 @@ class _Errand:
             self._refuse(f"sent a {self.file.name} that is not whole: {error}")
         if self.file.bytes:
             return "length"
+        if is_cut_off(self.file, self.partial.path):
+            log.warning("%s ends within a line: has it been cut off?", self.file.name)
         if note is None or note.length is None:
             log.warning(
                 "%s: %s does not say how long it is, so that its end cannot be verified",
@@ -288,11 +304,19 @@ class _Errand:
             return "nothing is there yet, the same command tries again"
         whole = (note and note.length) or self.file.bytes
         of = f" of {whole:,}" if whole else ""
-        return f"{there:,}{of} bytes are there ({self.partial.path}), the same command continues"
+        same = len(self.ends) > 1 and len(set(self.ends[-self.patience.tries :])) == 1
+        always = "it broke there each time (does the server say a wrong length?), " if same else ""
+        return f"{there:,}{of} bytes are there ({self.partial.path}), {always}the same command continues"
 
 
 def _encoded(response: Response) -> bool:
     return response.headers.get("Content-Encoding", "identity").lower() not in ("", "identity")
+
+
+def _whole(response: Response) -> int | None:
+    """The length of the file in the answer that there is nothing after what is there."""
+    found = re.fullmatch(r"bytes \*/(\d+)", response.headers.get("Content-Range", "").strip())
+    return int(found[1]) if found else None
 
 
 def _length(response: Response) -> int | None:
