@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 import tracemalloc
+import warnings
 import zlib
 
 import anndata as ad
@@ -16,6 +17,7 @@ import scipy.sparse as sp
 from anndata.io import write_elem
 
 from cellwright.data.inspect import inspect
+from cellwright.data.simulate import simulate
 from cellwright.errors import DataError
 
 PROMISED = {
@@ -398,3 +400,22 @@ def test_real_files(real_data):
     assert (found.verdict, found.genes.kind, found.split_by) == ("counts", "symbol", "donor")
     assert dict(found.column.categories)["Exc"] == 48_536
     assert sum(sum(row) for row in found.column.cross.counts) == 76_533
+
+
+def test_a_zarr_is_looked_at_like_an_h5ad(tmp_path):
+    cells = simulate(120, 60, seed=3)
+    cells.layers["half"] = cells.X.tocsc() * 0.5
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        cells.write_h5ad(tmp_path / "a.h5ad")
+        cells.write_zarr(tmp_path / "a.zarr")
+    one, two = (inspect(tmp_path / f"a.{e}", "subtype").to_dict() for e in ("h5ad", "zarr"))
+    for found in (one, two):
+        for key in ("file", "bytes"):
+            del found[key]
+        found["uns"] = sorted(found["uns"])
+        for matrix in found["matrices"]:
+            del matrix["compression"], matrix["stored_bytes"]
+        found["matrices"].sort(key=lambda matrix: matrix["name"])
+    assert one == two
+    assert two["obs"][0]["kind"] == "string"

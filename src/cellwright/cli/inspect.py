@@ -12,7 +12,7 @@ from cellwright.cli import console
 
 
 def inspect(
-    file: Annotated[Path, typer.Argument(help="The .h5ad file.", show_default=False)],
+    file: Annotated[Path, typer.Argument(help="The .h5ad or .zarr.", show_default=False)],
     column: Annotated[
         str | None,
         typer.Option(

@@ -7,14 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import h5py
 import pandas as pd
 from anndata import AnnData
 
 from cellwright.data.columns import ColumnSummary, quantiles, summarize_column
+from cellwright.data.disk.nodes import is_array, is_group
+from cellwright.data.disk.source import file_bytes, opened
 from cellwright.data.genes import GeneNames, gene_names
 from cellwright.data.inspection_text import as_text
-from cellwright.data.opening import open_h5ad, translated
+from cellwright.data.opening import translated
 from cellwright.data.problems import find_problems
 from cellwright.data.reading import read_cells
 from cellwright.data.sampling import MatrixFacts, look_at
@@ -107,7 +108,7 @@ def inspect(
     by: str | None = None,
     values: Sequence[str] | None = None,
 ) -> Inspection:
-    """Look at an .h5ad, or at cells in memory, without loading the matrix.
+    """Look at an .h5ad or .zarr, or at cells in memory, without loading the matrix.
 
     The verdict rests on all values of a small matrix and on rows spread over a large one; its
     sentence says which.
@@ -134,7 +135,7 @@ def inspect(
         facts = [look_at(matrix, name) for name, matrix in _matrices_in_memory(cells)]
         return _inspection("cells in memory", None, tables, facts, _contents(cells), asked)
     path = Path(path)
-    with open_h5ad(path) as file, translated(path):
+    with opened(path) as file, translated(path):
         tables = _open_tables(file, path)
         for table, what in zip(tables, ("cells", "genes"), strict=True):
             if table.n == 0:
@@ -143,8 +144,7 @@ def inspect(
                     "one cell and one gene are needed"
                 )
         facts = _look_at_file(file, tables[0].n, tables[1].n)
-        size = path.stat().st_size
-        return _inspection(str(path), size, tables, facts, _contents(file), asked)
+        return _inspection(str(path), file_bytes(path), tables, facts, _contents(file), asked)
 
 
 def _inspection(
@@ -181,21 +181,24 @@ def _inspection(
     )
 
 
-def _open_tables(file: h5py.File, path: Path) -> tuple[Table, Table]:
-    if isinstance(file["obs"], h5py.Dataset):
+def _open_tables(file: Any, path: Path) -> tuple[Table, Table]:
+    if is_array(file["obs"]):
         # Before anndata 0.7 the categories stood in uns: anndata puts them together.
         cells = read_cells(path, backed=True)
         return table_of_frame(cells.obs, "obs"), table_of_frame(cells.var, "var")
     return open_table(file["obs"], "obs"), open_table(file["var"], "var")
 
 
-def _look_at_file(file: h5py.File, n_obs: int, n_vars: int) -> list[MatrixFacts]:
+def _look_at_file(file: Any, n_obs: int, n_vars: int) -> list[MatrixFacts]:
+    layers, raw = file.get("layers", {}), file.get("raw")
     nodes = [("X", file["X"])] if "X" in file else []
-    nodes += [(f"layers/{key}", node) for key, node in file.get("layers", {}).items()]
-    nodes += [(name, file[name]) for name in ("raw/X", "raw.X") if name in file]
+    nodes += [(f"layers/{key}", layers[key]) for key in layers]
+    # Without raw, a .zarr holds an empty array of that name.
+    nodes += [("raw/X", raw["X"])] if raw is not None and is_group(raw) and "X" in raw else []
+    nodes += [("raw.X", file["raw.X"])] if "raw.X" in file else []
     facts = []
     for name, node in nodes:
-        if name.startswith("layers/") and not (isinstance(node, h5py.Dataset) or is_sparse(node)):
+        if name.startswith("layers/") and not (is_array(node) or is_sparse(node)):
             continue
         matrix = open_matrix(node, name)
         if matrix.shape[0] != n_obs or (matrix.shape[1] != n_vars and not name.startswith("raw")):
@@ -217,7 +220,8 @@ def _contents(source: Any) -> tuple[list[str], dict[str, list[int]]]:
     """Keys of ``uns``, and of ``obsm`` with their shapes, of an AnnData or an open file."""
     held = isinstance(source, AnnData)
     uns = list(source.uns if held else source.get("uns", {}))
-    obsm = dict(source.obsm if held else source.get("obsm", {}))
+    stored = source.obsm if held else source.get("obsm", {})
+    obsm = {key: stored[key] for key in stored}
     return uns, {key: [int(k) for k in getattr(node, "shape", ())] for key, node in obsm.items()}
 
 

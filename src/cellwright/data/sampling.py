@@ -9,6 +9,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from cellwright.data.disk.nodes import compression_of, stored_bytes_of
 from cellwright.data.scale import Verdict, verdict
 from cellwright.data.stored import StoredMatrix
 
@@ -194,8 +195,8 @@ def _known(matrix: StoredMatrix) -> dict[str, Any]:
         "format": matrix.format,
         "shape": matrix.shape,
         "n_stored": matrix.n_stored,
-        "compression": parts[0].compression,
-        "stored_bytes": sum(int(part.id.get_storage_size()) for part in parts),
+        "compression": compression_of(parts[0]),
+        "stored_bytes": sum(stored_bytes_of(part) for part in parts),
     }
 
 

@@ -144,7 +144,7 @@ def _kind_of_node(node: Any) -> ColumnKind:
     if encoding == "nullable-integer":
         return "numeric"
     dtype = getattr(node, "dtype", None)
-    if dtype is None or dtype.kind in "OSU":
+    if dtype is None or dtype.kind in "OSUT":
         return "string"
     return "bool" if dtype.kind == "b" else "numeric"
 
@@ -159,6 +159,8 @@ def _kind_of_values(values: pd.Series) -> ColumnKind:
 
 def _text(values: Any) -> Any:
     array = np.asarray(values)
+    if array.dtype.kind == "T":
+        return array.astype(object)
     if array.dtype.kind in "SO":
         return np.array([v.decode() if isinstance(v, bytes) else v for v in array], dtype=object)
     return values

@@ -22,3 +22,21 @@ def file_of(node: Any) -> str:
         return str(file.filename)
     store = getattr(node, "store", None)
     return str(getattr(store, "root", store))
+
+
+def compression_of(node: Any) -> str | None:
+    """How an array is packed, such as ``gzip`` or ``blosc``, None if it is not."""
+    if not hasattr(node, "compressors"):
+        return node.compression
+    found = node.compressors
+    if not found:
+        return None
+    name = getattr(found[0], "codec_id", None) or type(found[0]).__name__
+    return str(name).removesuffix("Codec").lower()
+
+
+def stored_bytes_of(node: Any) -> int:
+    """Bytes an array takes on disk."""
+    if hasattr(node, "nbytes_stored"):
+        return int(node.nbytes_stored())
+    return int(node.id.get_storage_size())

@@ -22,7 +22,7 @@ from cellwright.data.disk.crew import Crew, check_crew, crew
 from cellwright.data.disk.rows import Rows
 from cellwright.data.disk.shared_rows import shared_rows
 from cellwright.data.disk.sink import Compression, DenseSink, SparseSink, new_parent
-from cellwright.data.disk.source import Source, open_source
+from cellwright.data.disk.source import Source, file_bytes, open_source
 from cellwright.data.disk.stream import stream_rows
 from cellwright.data.disk.target import check_target, open_target
 from cellwright.data.opening import translated
@@ -168,8 +168,7 @@ def rewrite(
             if keep_raw and opened.n_raw is not None:
                 job.raw(root)
         shape = job.n_rows, job.n_columns
-    size = sum(f.stat().st_size for f in ([target] if target.is_file() else target.rglob("*")))
-    return Rewritten(target, *shape, job.n_stored, size, job.notes)
+    return Rewritten(target, *shape, job.n_stored, file_bytes(target), job.notes)
 
 
 class _Job:

@@ -100,7 +100,7 @@ def open_source(path: Path | str) -> Iterator[Source]:
         If there is no such file, it is of another kind or damaged, or has no cells or no genes.
     """
     path = Path(path)
-    with _opened(path) as root:
+    with opened(path) as root:
         with translated(path), warnings.catch_warnings():
             # Old formats are read; that they are old is the verdict of inspect.
             warnings.simplefilter("ignore")
@@ -119,7 +119,14 @@ def open_source(path: Path | str) -> Iterator[Source]:
 
 
 @contextlib.contextmanager
-def _opened(path: Path) -> Iterator[Any]:
+def opened(path: Path) -> Iterator[Any]:
+    """Open an .h5ad or .zarr for reading: the h5py.File or zarr.Group.
+
+    Raises
+    ------
+    DataError
+        If there is no such file, it is of another kind or damaged, or lacks obs or var.
+    """
     if not is_zarr(path):
         with open_h5ad(path) as file:
             yield file
@@ -134,6 +141,12 @@ def _opened(path: Path) -> Iterator[Any]:
             f"{there}); write it with AnnData.write_zarr"
         )
     yield root
+
+
+def file_bytes(path: Path) -> int:
+    """Bytes of a file, or of all files of a folder."""
+    files = path.rglob("*") if path.is_dir() else [path]
+    return sum(file.stat().st_size for file in files if file.is_file())
 
 
 def is_zarr(path: Path) -> bool:
