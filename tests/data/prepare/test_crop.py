@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 
 from cellwright.data.disk import rows as rows_module
 from cellwright.data.disk.rewrite import LEAST_MEMORY
-from cellwright.data.prepare import crop as crop_module
+from cellwright.data.prepare import crop_choice
 from cellwright.data.prepare.crop import COLUMNS, crop
 from cellwright.data.prepare.join import join
 from cellwright.errors import CellwrightError, DataError, RunError, SettingsError
@@ -230,7 +230,7 @@ def test_a_seed_gives_the_same_bytes_whatever_the_memory(storage, tmp_path, monk
     assert (tmp_path / "small.h5ad").read_bytes() == (tmp_path / "large.h5ad").read_bytes()
     assert (tmp_path / "r.csv").read_bytes() == rows
     # Nothing can be put aside: the rows are read again.
-    monkeypatch.setattr(crop_module._Choice, "_fits", lambda *_: False)
+    monkeypatch.setattr(crop_choice.CropChoice, "_fits", lambda *_: False)
     crop(path, tmp_path / "full.h5ad", **asked)
     assert (tmp_path / "full.h5ad").read_bytes() == (tmp_path / "large.h5ad").read_bytes()
     crop(path, tmp_path / "other.h5ad", **asked, seed=2)
