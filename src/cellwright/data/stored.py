@@ -172,6 +172,9 @@ def open_matrix(node: Any, name: str) -> StoredMatrix:
     missing = [part for part in ("data", "indices", "indptr") if part not in node]
     if missing:
         raise DataError(f"{name} is damaged: its {missing[0]} is missing; write the file again")
+    for part in ("data", "indices", "indptr"):
+        if not is_array(node[part]) or len(node[part].shape) != 1:
+            raise DataError(f"{name} is damaged: its {part} is no row of numbers")
     layout = _layout(node)
     shape = node.attrs.get("shape", node.attrs.get("h5sparse_shape"))
     if layout not in ("csr", "csc") or shape is None or len(shape) != 2:

@@ -12,9 +12,11 @@ import scipy.sparse as sp
 from anndata.io import read_elem, write_elem
 from numpy.typing import NDArray
 
-from cellwright.data.disk.nodes import is_array, is_group
+from cellwright.data.disk.nodes import file_of, is_array, is_group
+from cellwright.data.opening import translated
 from cellwright.data.stored import is_sparse
 from cellwright.data.writing import writable
+from cellwright.errors import DataError
 
 _PIECE_BYTES = 16 << 20
 
@@ -44,17 +46,17 @@ def carry_table(
     """
     added = None if add is None else writable(add, name)
     if not (is_group(node) and "_index" in node.attrs) or "__categories" in node:
-        return _carry_old_table(read_elem(node), into, name, rows, names, added)
+        return _carry_old_table(_read(node), into, name, rows, names, added)
     index_name = str(node.attrs["_index"])
     order = [str(c) for c in node.attrs.get("column-order", [])]
     fresh = {} if added is None else {str(c): added[c]._values for c in added.columns}
     group = into.create_group(name)
     _as_table(group, index_name, [*order, *(c for c in fresh if c not in order)])
-    old_names = read_elem(node[index_name]) if names is None else names.to_numpy()
+    old_names = _read(node, index_name) if names is None else names.to_numpy()
     write_elem(group, index_name, _taken(old_names, rows))
     lost = {}
     for column in [*order, *(c for c in fresh if c not in order)]:
-        values = fresh[column] if column in fresh else read_elem(node[column])
+        values = fresh[column] if column in fresh else _read(node, column)
         lost.update(_write_column(group, column, values, rows))
     return lost
 
@@ -77,42 +79,48 @@ def carry_array(
     into: Any,
     name: str,
     rows: NDArray[np.int64] | None,
+    n: int,
     *,
     names: pd.Index | None = None,
 ) -> None:
     """Write the selected rows of what stands in obsm or varm: an array, a table, anything else.
 
-    A dense array is read and written in pieces. ``names``: new names of the rows, for a table.
+    A dense array is read and written in pieces. ``n``: how many rows there must be; ``names``: new
+    names of the rows, for a table.
+
+    Raises
+    ------
+    DataError
+        If it is damaged or has another number of rows.
     """
+    _check_rows(node, n)
     if is_group(node) and "_index" in node.attrs:
         carry_table(node, into, name, rows, names=names)
         return
     if not is_array(node) or not node.shape or node.dtype.kind not in "iufb":
-        value = read_elem(node)
+        value = _read(node)
         write_elem(into, name, value if rows is None else value[rows])
         return
-    n = node.shape[0] if rows is None else int(rows.size)
     step = max(1, _PIECE_BYTES // max(1, int(np.prod(node.shape[1:])) * node.dtype.itemsize))
     write_elem(into, name, np.zeros((0, *node.shape[1:]), node.dtype))
     attrs = dict(into[name].attrs)
     del into[name]
-    target = (
-        into.create_dataset(name, shape=(n, *node.shape[1:]), dtype=node.dtype)
-        if hasattr(into, "create_dataset")
-        else into.create_array(name, shape=(n, *node.shape[1:]), dtype=node.dtype)
-    )
+    shape = (n if rows is None else int(rows.size), *node.shape[1:])
+    new = into.create_dataset if hasattr(into, "create_dataset") else into.create_array
+    target = new(name, shape=shape, dtype=node.dtype)
     target.attrs.update(attrs)
-    for at in range(0, n, step):
+    for low in range(0, n, step):
+        high = min(low + step, n)
         if rows is None:
-            target[at : at + step] = node[at : at + step]
+            target[low:high] = _piece(node, low, high)
             continue
-        part = rows[at : at + step]
-        first, last = int(part[0]), int(part[-1]) + 1
-        # Read through small gaps; single rows of a sparse selection are few.
-        if last - first <= 8 * part.size:
-            target[at : at + step] = node[first:last][part - first]
-        else:
-            target[at : at + step] = np.concatenate([node[int(i) : int(i) + 1] for i in part])
+        start, stop = np.searchsorted(rows, [low, high])
+        part = rows[start:stop]
+        # To read through gaps costs less than to ask for single rows, unless these are few.
+        if 64 * part.size > high - low:
+            target[start:stop] = _piece(node, low, high)[part - low]
+        elif part.size:
+            target[start:stop] = np.concatenate([_piece(node, int(i), int(i) + 1) for i in part])
 
 
 def is_sparse_square(node: Any) -> bool:
@@ -169,3 +177,28 @@ def _taken(values: Any, rows: NDArray[np.int64] | None) -> Any:
     if rows is None:
         return values
     return sp.csr_matrix(values)[rows] if sp.issparse(values) else values[rows]
+
+
+def _read(node: Any, part: str | None = None) -> Any:
+    with translated(file_of(node)):
+        return read_elem(node if part is None else node[part])
+
+
+def _piece(node: Any, low: int, high: int) -> NDArray[Any]:
+    with translated(file_of(node)):
+        return node[low:high]
+
+
+def _check_rows(node: Any, n: int) -> None:
+    with translated(file_of(node)):
+        if is_group(node) and "_index" in node.attrs:
+            there = node[str(node.attrs["_index"])].shape[0]
+        elif is_sparse(node):
+            there = int(node.attrs["shape"][0])
+        else:
+            there = node.shape[0] if is_array(node) and node.shape else n
+        if there != n:
+            raise DataError(
+                f"{str(node.name).strip('/')} has {there} rows, but the table has {n}; write the "
+                "file again"
+            )

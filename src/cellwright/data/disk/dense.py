@@ -43,7 +43,11 @@ def dense_rows(
     """
     tiles = _Tiles(matrix, columns)
     limit = block_bytes(memory)
-    full_row = max(1, tiles.n_columns) * (matrix.dtype.itemsize + 8)
+    # Of the columns left out too, tiles are read whole, two at once.
+    full_row = max(
+        max(1, tiles.n_columns) * (matrix.dtype.itemsize + 8),
+        2 * tiles.width * matrix.dtype.itemsize,
+    )
     if tiles.height is None:
         height = max(1, limit // full_row)
     elif min(tiles.height, rows.size) * full_row <= memory // 4:
@@ -94,14 +98,14 @@ class _Tiles:
         self._columns = columns
         chunks = getattr(matrix.node, "chunks", None)
         self.height: int | None = int(chunks[0]) if chunks else None
-        self._width = int(chunks[1]) if chunks else matrix.shape[1]
+        self.width = int(chunks[1]) if chunks else matrix.shape[1]
         self._filters = known_filters(matrix.node)
         self.n_columns = matrix.shape[1] if columns is None else int(columns.size)
 
     def across(self) -> list[tuple[int, int]]:
         """First and last column of each tile that holds wanted columns."""
         g = self.matrix.shape[1]
-        edges = [(low, min(low + self._width, g)) for low in range(0, g, self._width)]
+        edges = [(low, min(low + self.width, g)) for low in range(0, g, self.width)]
         return [
             e
             for e in edges
@@ -142,7 +146,7 @@ class _Tiles:
 
     def _tile(self, tile: int, low: int) -> NDArray[Any]:
         top = tile * (self.height or 0)
-        shape = (self.height or 0, self._width)
+        shape = (self.height or 0, self.width)
         try:
             skipped, packed = self.node.id.read_direct_chunk((top, low))
         except (OSError, RuntimeError, ValueError):

@@ -214,18 +214,21 @@ class _Job:
         old, path = self.source.root, self.source.path
         with translated(path):
             notes = dict(read_elem(old["uns"])) if "uns" in old else {}
-            for table, rows, edit in (("obs", self.rows, obs), ("var", self.columns, var)):
-                lost = carry_table(old[table], root, table, rows, names=edit.names, add=edit.add)
-                trim_colors(notes, lost)
+        for table, rows, edit in (("obs", self.rows, obs), ("var", self.columns, var)):
+            lost = carry_table(old[table], root, table, rows, names=edit.names, add=edit.add)
+            trim_colors(notes, lost)
         notes.update(uns)
         if stage is not None:
             notes["cellwright"] = noted(notes.get("cellwright", {}), *stage)
         write_elem(root, "uns", notes)
-        for key, rows, edit in (("obsm", self.rows, obs), ("varm", self.columns, var)):
+        for key, n, rows, edit in (
+            ("obsm", self.source.obs.n, self.rows, obs),
+            ("varm", self.source.var.n, self.columns, var),
+        ):
             group = root.create_group(key)
             _as_mapping(group)
-            for name in old.get(key, {}):
-                carry_array(old[key][name], group, name, rows, names=edit.names)
+            for name, node in self.source.nodes(key):
+                carry_array(node, group, name, rows, n, names=edit.names)
         for key in ("layers", "obsp", "varp"):
             _as_mapping(root.create_group(key))
 
@@ -244,8 +247,8 @@ class _Job:
     def graphs(self, root: Any) -> None:
         """obsp and varp, cut on both sides."""
         for key, rows in (("obsp", self.rows), ("varp", self.columns)):
-            for name in self.source.root.get(key, {}):
-                if not is_sparse_square(self.source.root[key][name]):
+            for name, node in self.source.nodes(key):
+                if not is_sparse_square(node):
                     continue
                 stored = self.source.matrix(f"{key}/{name}")
                 width = stored.shape[1] if rows is None else int(rows.size)
@@ -258,12 +261,11 @@ class _Job:
         group.attrs["encoding-type"], group.attrs["encoding-version"] = "raw", "0.1.0"
         stored = self.source.matrix("raw/X")
         self._write(root, stored, self._stream(stored, self.rows, None), stored.shape[1])
-        with translated(self.source.path):
-            carry_table(old["var"], group, "var", None)
-            varm = group.create_group("varm")
-            _as_mapping(varm)
-            for name in old.get("varm", {}):
-                carry_array(old["varm"][name], varm, name, None)
+        carry_table(old["var"], group, "var", None)
+        varm = group.create_group("varm")
+        _as_mapping(varm)
+        for name, node in self.source.nodes("raw/varm"):
+            carry_array(node, varm, name, None, stored.shape[1])
 
     def _stream(
         self,

@@ -5,17 +5,19 @@ from __future__ import annotations
 import contextlib
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import h5py
+import numpy as np
+import pandas as pd
 import zarr
 
 from cellwright.config import nearest
 from cellwright.data.disk.nodes import is_array, is_group
 from cellwright.data.opening import open_h5ad, translated
-from cellwright.data.stored import StoredMatrix, is_sparse, open_matrix
+from cellwright.data.stored import StoredMatrix, open_matrix
 from cellwright.data.tables import Table, check_table, open_table
 from cellwright.errors import DataError
 
@@ -41,9 +43,17 @@ class Source:
         DataError
             If it is damaged or does not fit the tables of cells and genes.
         """
-        stored = open_matrix(self.root[name], name)
-        stored.check()
-        expected = self._shape(name)
+        with translated(self.path):
+            stored = open_matrix(self.root[name], name)
+            stored.check()
+            expected = self._shape(name)
+        if stored.dtype.kind == "f" and stored.dtype.itemsize not in (4, 8):
+            raise DataError(
+                f"{self.path}: {name} is stored as {stored.dtype}, in which sparse rows cannot be "
+                "held; write it again as float32"
+            )
+        if self.is_zarr and stored.format != "dense":
+            _check_chunks(stored)
         if stored.shape != expected:
             raise DataError(
                 f"{self.path}: {name} is {stored.shape[0]} × {stored.shape[1]}, but the tables have "
@@ -53,10 +63,13 @@ class Source:
 
     def matrices(self) -> list[str]:
         """X and the layers, those there are."""
-        node = self.root.get("X")
-        # Cells without X have none, or one that holds nothing.
-        there = is_sparse(node) or (is_array(node) and len(node.shape) == 2)
-        return ["X"] * there + [f"layers/{key}" for key in self.root.get("layers", {})]
+        with translated(self.path):
+            node, layers = self.root.get("X"), self.root.get("layers", {})
+            if not hasattr(layers, "keys"):
+                raise DataError("layers is not a group of matrices; write the file again")
+            # Cells without X have none, or one that holds nothing.
+            there = is_group(node) or is_array(node)
+            return ["X"] * there + [f"layers/{key}" for key in layers]
 
     def named(self, layer: str) -> str:
         """The full name of X or a layer, given with or without ``layers/``, or ``raw/X``.
@@ -74,13 +87,28 @@ class Source:
         hint = f"did you mean {close!r}?" if close else f"there are: {', '.join(names) or 'none'}"
         raise DataError(f"{self.path} has no matrix {layer!r}: {hint}")
 
+    def nodes(self, key: str) -> list[tuple[str, Any]]:
+        """Names and nodes of what a group such as ``obsm`` holds; none if there is no such group.
+
+        Raises
+        ------
+        DataError
+            If it is damaged.
+        """
+        with translated(self.path):
+            group = self.root.get(key)
+            return [] if group is None else [(str(name), group[name]) for name in group]
+
     @property
     def n_raw(self) -> int | None:
         """Genes of raw, None if there is no raw."""
-        raw = self.root.get("raw")
-        if raw is None or not is_group(raw) or "X" not in raw:
-            return None
-        return open_table(raw["var"], "raw/var").n
+        with translated(self.path):
+            raw = self.root.get("raw")
+            if raw is None or not is_group(raw) or "X" not in raw:
+                return None
+            if "var" not in raw:
+                raise DataError("raw is damaged: its table var is missing; write the file again")
+            return open_table(raw["var"], "raw/var").n
 
     def _shape(self, name: str) -> tuple[int, int]:
         n, g = self.obs.n, self.var.n
@@ -106,9 +134,8 @@ def open_source(path: Path | str) -> Iterator[Source]:
             warnings.simplefilter("ignore")
             for name in ("obs", "var"):
                 check_table(root[name], name)
-            source = Source(
-                path, root, open_table(root["obs"], "obs"), open_table(root["var"], "var")
-            )
+            obs, var = (_told(path, open_table(root[name], name)) for name in ("obs", "var"))
+            source = Source(path, root, obs, var)
         for table, what in ((source.obs, "cells"), (source.var, "genes")):
             if table.n == 0:
                 raise DataError(
@@ -152,3 +179,36 @@ def file_bytes(path: Path) -> int:
 def is_zarr(path: Path) -> bool:
     """True for a folder that holds a zarr group."""
     return path.is_dir() and any((path / name).exists() for name in (".zgroup", "zarr.json"))
+
+
+def _told(path: Path, table: Table) -> Table:
+    """The table, with the file named where it cannot be read."""
+
+    def index() -> pd.Index:
+        with translated(path):
+            return table.index()
+
+    def read(column: str) -> pd.Series:
+        with translated(path):
+            return table.read(column)
+
+    return replace(table, index=index, read=read)
+
+
+def _check_chunks(matrix: StoredMatrix) -> None:
+    """Raise DataError if chunks of a sparse matrix in zarr were lost: they would read as zeros."""
+    indices = matrix.node["indices"]
+    missing = indices.nchunks - indices.nchunks_initialized
+    if not missing:
+        return
+    # A chunk of zeros is not written; it can be one only where no row has two entries in it.
+    zeros, size = 0, indices.chunks[0]
+    for low in range(0, indices.shape[0], size):
+        first, last = np.searchsorted(matrix.indptr, [low, low + size])
+        inside = np.clip(matrix.indptr[max(0, first - 1) : last + 1], low, low + size)
+        zeros += bool((np.diff(inside) < 2).all())
+    if missing > zeros:
+        raise DataError(
+            f"{matrix.where} is damaged: of the {indices.nchunks} chunks of {matrix.name}/indices "
+            f"{missing} are not there; copy or download it again"
+        )

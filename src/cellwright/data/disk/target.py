@@ -36,8 +36,8 @@ def check_target(out: Path | str, source: Path | str | None = None, *, force: bo
         raise DataError(
             f"cannot write {out}: the ending is {out.suffix!r}, expected .h5ad or .zarr"
         )
-    if source is not None and out.exists() and out.samefile(source):
-        raise DataError(f"cannot write {out}: it is the file being read; name another one with -o")
+    if source is not None and Path(source).exists():
+        _keep_apart(out, Path(source))
     refuse_existing(out, force=force)
     if out.suffix == ".h5ad" and out.is_dir():
         raise DataError(f"cannot write {out}: it is a folder, expected a file such as cells.h5ad")
@@ -49,6 +49,16 @@ def check_target(out: Path | str, source: Path | str | None = None, *, force: bo
     if not os.access(folder, os.W_OK):
         raise DataError(f"cannot write {out}: the folder {folder} may not be written to")
     return out
+
+
+def _keep_apart(out: Path, source: Path) -> None:
+    if out.exists() and out.samefile(source):
+        raise DataError(f"cannot write {out}: it is the file being read; name another one with -o")
+    place, read = out.resolve(), source.resolve()
+    if read.is_dir() and read in place.parents:
+        raise DataError(f"cannot write {out}: it is in the folder being read; name another place")
+    if place in read.parents:
+        raise DataError(f"cannot write {out}: the file being read lies in it; name another place")
 
 
 @contextlib.contextmanager
