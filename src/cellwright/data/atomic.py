@@ -6,6 +6,7 @@ import contextlib
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -72,7 +73,7 @@ def atomic_folder(path: Path | str, *, force: bool = False) -> Iterator[Path]:
     except OSError as error:
         raise DataError(f"cannot write {path}: {error.strerror or error}") from error
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        _remove(temporary)
 
 
 def refuse_existing(path: Path | str, *, force: bool) -> None:
@@ -81,6 +82,16 @@ def refuse_existing(path: Path | str, *, force: bool) -> None:
     if force or not path.exists() or (path.is_dir() and not any(path.iterdir())):
         return
     raise RunError(f"{path} exists already; choose another place with -o or pass --force")
+
+
+def _remove(folder: Path) -> None:
+    """Remove a folder; after an interrupt a thread may still be writing the last file to it."""
+    for seconds in (0.0, 0.05, 0.2):
+        if folder.exists() or seconds > 0:
+            time.sleep(seconds)
+            shutil.rmtree(folder, ignore_errors=True)
+        else:
+            return
 
 
 def _flush(file: Path) -> None:
