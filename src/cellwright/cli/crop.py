@@ -92,7 +92,7 @@ def crop(
     from cellwright.data.prepare.crop import crop as make
 
     console.start(verbose, quiet)
-    if genes != "all" and not genes.isdigit():
+    if genes != "all" and not genes.isdecimal():
         raise SettingsError(f"--genes is {genes!r}, expected a number or 'all'")
     with cells_bar("cells", quiet) as tell:
         result = make(

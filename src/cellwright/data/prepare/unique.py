@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -188,7 +189,10 @@ def unique(
 
 
 def _unique(names: pd.Index) -> pd.Index:
-    return make_index_unique(names.astype(str)).rename(names.name)
+    with warnings.catch_warnings():
+        # That some names ended in -1 before is no cause for alarm: all are unique afterwards.
+        warnings.simplefilter("ignore", UserWarning)
+        return make_index_unique(names.astype(str)).rename(names.name)
 
 
 def _check(name: str, rule: str, rules: tuple[str, ...]) -> None:
