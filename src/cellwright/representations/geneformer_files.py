@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -157,7 +158,10 @@ def read_weights(folder: Path) -> tuple[Path, dict[str, Tensor]]:
     if not path.is_file():
         raise RunError(f"{folder} has a {CONFIG}, but neither {SAFETENSORS} nor {PICKLED}")
     try:
-        found = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            # About the version of a pickle that is going to be refused in a better sentence.
+            warnings.filterwarnings("ignore", "Detected pickle protocol", UserWarning)
+            found = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         detail = _what_was_refused(str(error))
         raise RunError(
