@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import pickle
 from pathlib import Path
 
@@ -130,7 +131,7 @@ class Planted:
         self.target = target
 
     def __reduce__(self):
-        return Path.touch, (self.target,)
+        return os.mkdir, (str(self.target),)
 
 
 @pytest.mark.parametrize("protocol", ["zip", "legacy", "bare"])
@@ -146,7 +147,7 @@ def test_a_bin_that_holds_code_is_refused_unrun(protocol, folder, tmp_path):
             _use_new_zipfile_serialization=protocol == "zip",
         )
         (folder / "model.safetensors").unlink()
-    with pytest.raises(RunError, match=r"pytorch_model\.bin holds more than tensors.*run code"):
+    with pytest.raises(RunError, match=r"pytorch_model\.bin holds more.*posix\.mkdir.*run code"):
         load_encoder(folder)
     assert not target.exists()
 
@@ -212,6 +213,9 @@ def test_damaged_weights(folder, theirs):
     whole = (folder / "pytorch_model.bin").read_bytes()
     (folder / "pytorch_model.bin").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(RunError, match=r"pytorch_model\.bin"):
+        load_encoder(folder)
+    (folder / "pytorch_model.bin").write_bytes(b"hello")
+    with pytest.raises(RunError, match=r"pytorch_model\.bin is damaged or was not written by"):
         load_encoder(folder)
     torch.save([torch.zeros(2)], folder / "pytorch_model.bin")
     with pytest.raises(RunError, match=r"pytorch_model\.bin holds a list"):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import re
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -169,17 +170,18 @@ def read_weights(folder: Path) -> tuple[Path, dict[str, Tensor]]:
             f"code: convert it to {SAFETENSORS} where you trust it"
         ) from None
     except (OSError, RuntimeError, EOFError, ValueError, KeyError) as error:
-        raise RunError(f"{path} is damaged: {str(error).splitlines()[0]}") from None
+        detail = (str(error).splitlines() or [""])[0]
+        raise RunError(
+            f"{path} is damaged or was not written by PyTorch ({type(error).__name__}: {detail})"
+        ) from None
     if not isinstance(found, dict) or not all(isinstance(v, Tensor) for v in found.values()):
         raise RunError(f"{path} holds a {type(found).__name__}, expected tensors under names")
     return path, found
 
 
 def _what_was_refused(message: str) -> str:
-    for line in message.splitlines():
-        if "GLOBAL" in line or "Unsupported" in line:
-            return line.split("WeightsUnpickler error:")[-1].split(" was not an allowed")[0].strip()
-    return "not readable as weights alone"
+    asked = re.search(r"GLOBAL ([\w.]+)", message)
+    return f"it asks for {asked[1]}" if asked else "it cannot be read as weights alone"
 
 
 def load_encoder(folder: Path) -> tuple[RankEncoder, dict[str, Any]]:
