@@ -34,7 +34,7 @@ class Crew:
         Raises
         ------
         RunError
-            If workers are lost again and again.
+            If workers are lost again and again, or the scheduler is.
         CellwrightError
             What ``work`` raises.
         """
@@ -51,19 +51,36 @@ class Crew:
                     for task in itertools.islice(waiting, 1)
                 )
         finally:
-            for future in begun:
-                future.cancel()
+            with contextlib.suppress(RuntimeError, OSError):  # of a client that is closed already
+                for future in begun:
+                    future.cancel()
 
     def _result(self, future: Any) -> Any:
-        from distributed import KilledWorker
+        from distributed import CancelledError, KilledWorker
+        from distributed.comm.core import CommClosedError
 
-        try:
-            return future.result()
-        except KilledWorker as error:
-            raise RunError(
-                "the Dask workers were lost while reading, several times: they may be out of "
-                "memory; use fewer with --workers, or less with --memory"
-            ) from error
+        alone = 0
+        while True:
+            try:
+                return future.result(timeout=_PATIENCE)
+            except KilledWorker as error:
+                raise RunError(
+                    "the Dask workers were lost while reading, several times: they may be out of "
+                    "memory; use fewer with --workers, or less with --memory"
+                ) from error
+            except (CancelledError, CommClosedError) as error:
+                raise RunError(
+                    "the Dask scheduler was lost while reading; start it and run again"
+                ) from error
+            except TimeoutError:
+                if future.status == "error":
+                    raise
+                # A lost worker is started again within seconds; a cluster that is gone is not.
+                alone = 0 if self._client.nthreads() else alone + 1
+                if alone > 1:
+                    raise RunError(
+                        "the Dask scheduler has had no workers for a while; start some and run again"
+                    ) from None
 
 
 def check_crew(workers: int | None, dask: str | None) -> None:
@@ -117,7 +134,7 @@ def crew(workers: int | None = None, dask: str | None = None) -> Iterator[Crew |
             n_workers=workers,
             threads_per_worker=1,
             processes=True,
-            dashboard_address=None,
+            dashboard_address="127.0.0.1:0",  # any port: the usual one may be in use
             silence_logs=logging.ERROR,
         ) as cluster,
         distributed.Client(cluster) as client,
