@@ -43,14 +43,12 @@ def dense_rows(
     """
     tiles = _Tiles(matrix, columns)
     limit = block_bytes(memory)
-    # Of the columns left out too, tiles are read whole, two at once.
-    full_row = max(
-        max(1, tiles.n_columns) * (matrix.dtype.itemsize + 8),
-        2 * tiles.width * matrix.dtype.itemsize,
-    )
+    packed_row = max(1, tiles.n_columns) * (matrix.dtype.itemsize + 8)
+    # Tiles are read whole, also where few of their columns are kept, two at once.
+    full_row = max(packed_row, 2 * tiles.width * matrix.dtype.itemsize)
     if tiles.height is None:
         height = max(1, limit // full_row)
-    elif min(tiles.height, rows.size) * full_row <= memory // 4:
+    elif min(tiles.height, rows.size) * packed_row <= memory // 4:
         height = tiles.height * max(1, limit // (full_row * tiles.height))
     else:
         yield from _by_columns(tiles, matrix, rows, memory, folder)
