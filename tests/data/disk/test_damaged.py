@@ -187,8 +187,8 @@ def test_a_damaged_dense_matrix(what, atlases, tmp_path):
         refused(work, path, match)
 
 
-@pytest.mark.parametrize("share", [0.0, 0.001, 0.05, 0.3, 0.6, 0.9, 0.999])
-@pytest.mark.parametrize("work", [halve, piece, common, named])
+@pytest.mark.parametrize("share", [0.0, 0.001, 0.3, 0.9, 0.999])
+@pytest.mark.parametrize("work", [halve, piece, common])
 def test_a_file_cut_short(share, work, atlases, tmp_path):
     whole = atlases["csr", ".h5ad"].read_bytes()
     path = tmp_path / "in.h5ad"
@@ -371,9 +371,9 @@ def in_a_fork(function, *args):
 @pytest.mark.skipif(
     not sys.platform.startswith("linux"), reason="a process is forked here, safely on Linux alone"
 )
-@pytest.mark.parametrize("limit", [0, 3000, 20_000])
+@pytest.mark.parametrize("limit", [3000, 20_000])
 @pytest.mark.parametrize("ending", [".h5ad", ".zarr"])
-@pytest.mark.parametrize(("storage", "work"), [("csr", rewrite), ("csr", crop), ("csc", crop), ("csc", rewrite)])  # fmt: skip
+@pytest.mark.parametrize(("storage", "work"), [("csr", crop), ("csc", rewrite)])
 def test_a_full_disk(storage, work, ending, limit, tmp_path, write):
     """A limit on file sizes stands in for it; it meets the file, its chunks, what is put aside."""
     rng = np.random.default_rng(0)
