@@ -1,0 +1,41 @@
+"""Load what a folder holds: a run of our own, or a Geneformer checkpoint."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from cellwright.errors import SettingsError
+from cellwright.representations import encoder
+from cellwright.representations.encoder import EncoderRun
+from cellwright.representations.geneformer import GeneformerRun, load_geneformer
+from cellwright.representations.geneformer_files import is_checkpoint
+from cellwright.tokens.rank_vocabulary import RankVocabulary
+
+
+def load(
+    path: Path | str,
+    *,
+    name: str | None = None,
+    vocabulary: RankVocabulary | Path | str | None = None,
+) -> EncoderRun | GeneformerRun:
+    """Load a finished run, or a Hugging Face folder of a Geneformer checkpoint.
+
+    Parameters
+    ----------
+    name
+        Under which its vectors are stored; default the folder's name.
+    vocabulary
+        Of a checkpoint; see :func:`~cellwright.representations.geneformer.load_geneformer`.
+
+    Raises
+    ------
+    RunError, DataError
+        If the folder is missing, unfinished, damaged or of another kind.
+    SettingsError
+        If a vocabulary is given for a run, which has its own.
+    """
+    if is_checkpoint(path):
+        return load_geneformer(path, vocabulary, name=name)
+    if vocabulary is not None:
+        raise SettingsError(f"{path} is no checkpoint with a config.json: it takes no vocabulary")
+    return encoder.load(path, name=name)
