@@ -25,7 +25,7 @@ _PUBLIC = {
     "probe": "cellwright.workflows.probe",
     "cluster": "cellwright.workflows.cluster",
     "study": "cellwright.workflows.study",
-    "load": "cellwright.representations.encoder",
+    "load": "cellwright.representations.loading",
 }
 
 __all__ = [*_PUBLIC, "__version__"]

@@ -1,4 +1,4 @@
-"""``cellwright embed``: vectors of cells and genes from a pretrained run."""
+"""``cellwright embed``: vectors of cells and genes from a pretrained run or a checkpoint."""
 
 from __future__ import annotations
 
@@ -11,7 +11,13 @@ from cellwright.cli import console
 
 
 def embed(
-    run: Annotated[Path, typer.Argument(help="Run folder of a pretraining.", metavar="RUN")],
+    run: Annotated[
+        Path,
+        typer.Argument(
+            help="Run folder of a pretraining, or Hugging Face folder of a Geneformer checkpoint.",
+            metavar="RUN",
+        ),
+    ],
     file: Annotated[Path, typer.Argument(help="The .h5ad with counts.", metavar="FILE")],
     out: Annotated[
         Path, typer.Option("-o", "--out", help="The .h5ad to write.", rich_help_panel="Output")
@@ -26,19 +32,35 @@ def embed(
     pooling: Annotated[
         str | None,
         typer.Option(
-            help="mean over the latents or concat of all. Default: the run's.",
+            help="mean over the latents or concat of all; of a checkpoint, mean over genes or cls. "
+            "Default: the run's.",
+            rich_help_panel="Settings",
+        ),
+    ] = None,
+    layer_of: Annotated[
+        int | None,
+        typer.Option(
+            help="Layer of a checkpoint: 0 the embedding, -1 the last. Default: -2.",
+            rich_help_panel="Settings",
+        ),
+    ] = None,
+    vocabulary: Annotated[
+        Path | None,
+        typer.Option(
+            help="Table of a checkpoint's genes, tokens and medians. Default: in its folder.",
             rich_help_panel="Settings",
         ),
     ] = None,
     min_coverage: Annotated[
-        float,
+        float | None,
         typer.Option(
-            help="Share of the run's genes that the data must have.",
+            help="Share of the run's genes that the data must have (default 0.8); for a "
+            "checkpoint, share of the counts that are of its genes (default 0.1).",
             min=0.0,
             max=1.0,
             rich_help_panel="Settings",
         ),
-    ] = 0.8,
+    ] = None,
     layer: Annotated[
         str | None, typer.Option(help="Where the counts are.", rich_help_panel="Settings")
     ] = None,
@@ -58,7 +80,7 @@ def embed(
     verbose: console.Verbose = 0,
     quiet: console.Quiet = False,
 ) -> None:
-    """Embed cells with a run; report which of its genes the data have.
+    """Embed cells with a run or a Geneformer checkpoint; report how much of them it knows.
 
     Example: cellwright embed runs/neurons neurons.h5ad -o embedded.h5ad
     """
@@ -71,6 +93,8 @@ def embed(
         out,
         name=name,
         pooling=pooling,
+        layer_of=layer_of,
+        vocabulary=vocabulary,
         min_coverage=min_coverage,
         layer=layer,
         assume_counts=assume_counts,

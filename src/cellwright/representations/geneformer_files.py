@@ -77,8 +77,8 @@ _JOINED = ("query", "key", "value")
 
 
 def is_checkpoint(path: Path | str) -> bool:
-    """Whether a folder holds a ``config.json``, as Hugging Face's do and our runs do not."""
-    return (Path(path) / CONFIG).is_file()
+    """Whether a folder is one of Hugging Face's, by files that our runs do not have."""
+    return any((Path(path) / name).is_file() for name in (CONFIG, PICKLED))
 
 
 def read_config(folder: Path) -> dict[str, Any]:

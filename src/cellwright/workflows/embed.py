@@ -1,10 +1,10 @@
-"""Embed the cells of a file with a run, and say how many of its genes were there."""
+"""Embed the cells of a file with a run or a checkpoint, and say how much of them it knows."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import h5py
 import numpy as np
@@ -15,14 +15,19 @@ from numpy.typing import NDArray
 from cellwright.data.amend import amend
 from cellwright.data.atomic import refuse_existing
 from cellwright.data.reading import read_cells, record, write_cells
-from cellwright.representations.encoder import EncoderRun, load
+from cellwright.errors import SettingsError
+from cellwright.representations.encoder import EncoderRun
+from cellwright.representations.geneformer import GeneformerRun
+from cellwright.representations.loading import load
 
 
 @dataclass(frozen=True)
 class Embedded:
     """vectors_nd: one row per cell; key: where they stand in ``obsm``; coverage: share of the
-    run's genes that the data have; missing: symbols of the others; seen: cells per kind of
-    ``Seen``; cells: a copy with the vectors, None where a file was written instead; out: that file."""
+    run's genes that the data have, or, ``of`` counts, share of the cells' counts that a checkpoint
+    knows; missing: symbols of the run's other genes; seen: cells per kind of ``Seen``; layer_of:
+    the layer of a checkpoint; cells: a copy with the vectors, None where a file was written
+    instead; out: that file."""
 
     vectors_nd: NDArray[np.float32]
     key: str
@@ -32,6 +37,8 @@ class Embedded:
     pooling: str
     cells: AnnData | None
     out: Path | None
+    of: Literal["genes", "counts"] = "genes"
+    layer_of: int | None = None
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -40,7 +47,9 @@ class Embedded:
             "dims": int(self.vectors_nd.shape[1]),
             "obsm": self.key,
             "pooling": self.pooling,
+            "layer_of": self.layer_of,
             "coverage": self.coverage,
+            "coverage_of": self.of,
             "missing": self.missing,
             "seen": self.seen,
             "out": None if self.out is None else str(self.out),
@@ -50,21 +59,27 @@ class Embedded:
         seen = ", ".join(f"{count:,} {kind}" for kind, count in self.seen.items())
         missing = f"; missing: {', '.join(self.missing[:10])}" if self.missing else ""
         place = f" in {self.out}" if self.out is not None else ""
+        how = f"{self.pooling} pooling"
+        if self.layer_of is not None:
+            how += f" of layer {self.layer_of}"
+        known = "genes of the run found" if self.of == "genes" else "counts in its vocabulary"
         return (
             f"{len(self.vectors_nd):,} cells × {self.vectors_nd.shape[1]} dims "
-            f"({self.pooling} pooling) as obsm[{self.key!r}]{place}\n"
-            f"genes of the run found: {self.coverage:.1%}{missing}\n"
+            f"({how}) as obsm[{self.key!r}]{place}\n"
+            f"{known}: {self.coverage:.1%}{missing}\n"
             f"cells the run has seen: {seen}"
         )
 
 
 def embed(
-    run: EncoderRun | Path | str,
+    run: EncoderRun | GeneformerRun | Path | str,
     cells: AnnData | Path | str,
     out: Path | str | None = None,
     *,
     name: str | None = None,
     pooling: str | None = None,
+    layer_of: int | None = None,
+    vocabulary: Path | str | None = None,
     min_coverage: float | None = None,
     layer: str | None = None,
     assume_counts: bool = False,
@@ -76,24 +91,38 @@ def embed(
     Parameters
     ----------
     run
-        A run folder or a loaded run. ``name`` replaces its folder's name in the keys.
+        A run folder, the Hugging Face folder of a Geneformer checkpoint, or either loaded. ``name``
+        replaces its folder's name in the keys.
     cells
         AnnData (left as it is; the result holds a copy) or a path.
     out
         The h5ad to write; needed to keep anything when ``cells`` is a path.
     pooling
-        ``mean`` over the latents or ``concat`` of all; default the run's own.
+        ``mean`` over the latents or ``concat`` of all; of a checkpoint ``mean`` over genes or
+        ``cls``; default the run's own.
+    layer_of
+        Which hidden states of a checkpoint: 0 the embedding, -1 the last layer; default -2.
+    vocabulary
+        Table of a checkpoint's series; default the one in its folder.
     min_coverage
-        Share of the run's genes the data must have (default 0.8). Missing genes are hidden from
-        the encoder.
+        Share of the run's genes the data must have (default 0.8), or of the cells' counts that a
+        checkpoint must know (default 0.1). Missing genes are hidden from the encoder.
 
     Raises
     ------
     DataError, RunError, SettingsError
-        No counts, too few of the run's genes, an unfinished run, an existing ``out``.
+        No counts, too few of the run's genes, an unfinished run, an existing ``out``, a layer of
+        what is no checkpoint.
     """
-    model = run if isinstance(run, EncoderRun) else load(run)
+    model = run if isinstance(run, EncoderRun | GeneformerRun) else load(run, vocabulary=vocabulary)
     model = model.with_(pooling=pooling, min_coverage=min_coverage, name=name)
+    if isinstance(model, GeneformerRun):
+        model = model.with_(layer_of=layer_of)
+    elif layer_of is not None:
+        raise SettingsError(
+            f"layer {layer_of} was asked for, but {model.name} is no checkpoint of a rank model: "
+            "its cells have one vector each"
+        )
     if out is not None:
         refuse_existing(out, force=force)
     from_file = not isinstance(cells, AnnData)
@@ -103,6 +132,10 @@ def embed(
             subject, layer=layer, assume_counts=assume_counts, batch_size=batch_size
         )
         alignment = model.align(subject)
+        coverage, missing = alignment.coverage, alignment.missing
+        if isinstance(model, GeneformerRun):
+            coverage = model.coverage(subject, layer=layer, assume_counts=assume_counts)
+            missing = []
         seen_n = model.seen(subject, layer=layer, assume_counts=assume_counts)
     finally:
         if subject.isbacked and from_file:
@@ -120,10 +153,12 @@ def embed(
         "obsm": key,
         "varm": model.name,
         "pooling": model.pooling,
-        "coverage": alignment.coverage,
-        "missing": alignment.missing[:100],
+        "coverage": coverage,
+        "missing": missing[:100],
         "seen": seen,
     }
+    if isinstance(model, GeneformerRun):
+        facts |= {"layer_of": model.layer_of, "coverage_of": "counts"}
 
     def apply(subject: AnnData) -> None:
         subject.obsm[key] = vectors_nd
@@ -148,10 +183,12 @@ def embed(
     return Embedded(
         vectors_nd,
         key,
-        alignment.coverage,
-        alignment.missing,
+        coverage,
+        missing,
         seen,
         model.pooling,
         copy,
         None if out is None else Path(out),
+        of="counts" if isinstance(model, GeneformerRun) else "genes",
+        layer_of=model.layer_of if isinstance(model, GeneformerRun) else None,
     )

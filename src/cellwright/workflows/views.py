@@ -73,8 +73,8 @@ def build_views(
     Parameters
     ----------
     reps
-        Catalog names (``hvg``, ``pca``, ``depth`` …), run folders, ``obsm:KEY`` or
-        ``file:PATH.npy``.
+        Catalog names (``hvg``, ``pca``, ``depth`` …), run folders, folders of a Geneformer
+        checkpoint with its vocabulary, ``obsm:KEY`` or ``file:PATH.npy``.
     batch
         Column of the batch baselines; ``"auto"``: the column the cells would be split by; None:
         there are no batches.
@@ -116,8 +116,10 @@ def build_views(
             several = sum(Path(r).is_dir() for r in names) > 1
             name = f"{UNTRAINED} {trained.name}" if several else UNTRAINED
             untrained[name] = CellView(**{**random.__dict__, "name": name})
-            clean_n = trained.seen_n == "clean"
-            unseen_n = clean_n if unseen_n is None else unseen_n & clean_n
+            # A published checkpoint has seen nobody knows what: no cells are clean or not for it.
+            if not (trained.seen_n == "unknown").all():
+                clean_n = trained.seen_n == "clean"
+                unseen_n = clean_n if unseen_n is None else unseen_n & clean_n
         elif rep != UNTRAINED:
             raise SettingsError(_unknown(rep, subject.cells))
     if UNTRAINED in names and not untrained:
@@ -233,9 +235,9 @@ def _frozen(name: str, subject: Subject, vectors_nd: NDArray[np.float32]) -> Cel
 def _run(folder: Path, subject: Subject, taken: set[str]) -> tuple[CellView, CellView]:
     """The views of a run and of its random start; what a run embeds is computed once, on demand."""
     # Here and not at the top: PyTorch takes seconds to import, and only a run needs it.
-    from cellwright.representations import encoder
+    from cellwright.representations import loading
 
-    run = encoder.load(folder)
+    run = loading.load(folder)
     name = run.name if run.name not in taken else str(folder)
     seen_n = run.seen(subject.slim, assume_counts=subject.assume_counts)
     views = []
