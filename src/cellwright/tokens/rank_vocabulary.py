@@ -17,11 +17,12 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from cellwright.data.atomic import atomic_file
-from cellwright.data.genes import organism_of
+from cellwright.data.genes import gene_names, organism_of
 from cellwright.errors import DataError
 from cellwright.interfaces import RowBlock
 from cellwright.tokens.nonzero_medians import NonzeroMedians
 from cellwright.tokens.pickle_reader import read_pickled_dict
+from cellwright.tokens.rank_coverage import likely_reason
 from cellwright.tokens.vocabulary import Alignment, Vocabulary
 
 PAD, MASK, CLS, EOS = "<pad>", "<mask>", "<cls>", "<eos>"
@@ -150,7 +151,11 @@ class RankVocabulary:
             If the data have no genes, or not one gene is found; the sentence shows names of both
             sides and the organisms they look like.
         """
-        return self.genes.align(var)
+        try:
+            return self.genes.align(var)
+        except DataError as error:
+            reason = likely_reason(self.gene_ids, self.symbols, gene_names(var)) if len(var) else ""
+            raise DataError(f"{error} {reason}".strip()) from None
 
     @classmethod
     def from_training(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, ClassVar, Literal, Self
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 from cellwright.errors import DataError, RunError, SettingsError
 from cellwright.interfaces import RowBlock, TokenBatch
 from cellwright.tokens.normalize import as_csr
-from cellwright.tokens.rank_order import count_genes, rank_cells
+from cellwright.tokens.rank_order import MOST_GENES, rank_cells, survey_cells
 from cellwright.tokens.rank_vocabulary import RankVocabulary
 from cellwright.tokens.vocabulary import Alignment
 
@@ -179,53 +180,44 @@ class RankedTokenizer:
             If the columns are not as many as told, a count is negative or not finite, or a total
             is below the counts given.
         """
-        counts = as_csr(counts_ng, genes=self.n_genes)
-        totals_n = _totals(counts, totals_n)
-        if self._place_mm is not None:
-            counts = sp.csr_matrix(counts.astype(np.float64) @ self._place_mm)
-            counts.sort_indices()
+        counts = counts_ng if isinstance(counts_ng, sp.csr_matrix) else sp.csr_matrix(counts_ng)
+        if not counts.has_canonical_format or counts.shape[1] != self.n_genes:
+            counts = as_csr(counts, genes=self.n_genes)
         n = counts.shape[0]
-        indptr = counts.indptr.astype(np.int64, copy=False)
-        data = counts.data.astype(np.float64, copy=False)
-        sizes_n = np.empty(n, dtype=np.int64)
-        count_genes(indptr, counts.indices, data, self._token_of_m, sizes_n)
-        cls_id, eos_id = self.vocabulary_.cls_id, self.vocabulary_.eos_id
-        framed = cls_id is not None
-        kept_n = np.minimum(sizes_n, self.limit - 2 * framed)
-        offsets = np.concatenate([[0], np.cumsum(kept_n + 2 * framed)]).astype(np.int64)
-        tokens = np.empty(int(offsets[-1]), dtype=np.int32)
-        if cls_id is not None and eos_id is not None:
-            tokens[offsets[:-1]] = cls_id
-            tokens[offsets[1:] - 1] = eos_id
-        longest = max(1, int(sizes_n.max(initial=0)))
+        parts = _parts(counts.indptr, threads)
+        sums_n, sizes_n = np.empty(n, dtype=np.float64), np.empty(n, dtype=np.int64)
+        columns = (counts.indptr, counts.indices, counts.data)
 
-        def rank(first: int, last: int) -> None:
-            rank_cells(
-                indptr,
-                counts.indices,
-                data,
-                totals_n,
-                self._token_of_m,
-                self._median_of_m,
-                self.target_sum,
-                self.sort_dtype == "float32",
-                first,
-                last,
-                offsets[:-1] + int(framed),
-                kept_n,
-                longest,
-                tokens,
-            )
+        def survey(part: tuple[int, int]) -> bool:
+            return survey_cells(*columns, self._token_of_m, *part, sums_n, sizes_n)
 
-        if threads <= 1 or n < 2:
-            rank(0, n)
-        else:
-            # Parts of about equal work, a few for each thread.
-            at = np.linspace(0, indptr[-1], 4 * threads + 1)
-            bounds = np.unique(np.searchsorted(indptr, at))
-            bounds[-1] = n
-            with ThreadPoolExecutor(threads) as pool:
-                list(pool.map(rank, bounds[:-1].tolist(), bounds[1:].tolist()))
+        with ThreadPoolExecutor(threads) as pool:
+            spread = pool.map if threads > 1 else map
+            if not all(spread(survey, parts)):
+                as_csr(counts)
+            totals_n = sums_n if totals_n is None else _checked_totals(totals_n, sums_n)
+            if self._place_mm is not None:
+                counts = sp.csr_matrix(counts.astype(np.float64) @ self._place_mm)
+                counts.sort_indices()
+                columns = (counts.indptr, counts.indices, counts.data)
+                all(spread(survey, parts))
+            tokens, offsets, firsts, kept_n = self._room(sizes_n)
+
+            def rank(part: tuple[int, int]) -> None:
+                rank_cells(
+                    *columns,
+                    totals_n,
+                    self._token_of_m,
+                    self._median_of_m,
+                    self.target_sum,
+                    self.sort_dtype == "float32",
+                    *part,
+                    firsts,
+                    kept_n,
+                    tokens,
+                )
+
+            list(spread(rank, parts))
         return tokens, offsets
 
     def encode(self, counts_ng: Any, *, totals_n: NDArray[np.float64] | None = None) -> TokenBatch:
@@ -303,11 +295,31 @@ class RankedTokenizer:
             raise RunError(f"the saved tokenizer is damaged: {error}") from None
         return out
 
+    def _room(
+        self, sizes_n: NDArray[np.int64]
+    ) -> tuple[NDArray[np.int32], NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+        """Room for all tokens with the special ones in place, where cells begin, where their
+        genes begin, and how many genes each keeps."""
+        cls_id, eos_id = self.vocabulary_.cls_id, self.vocabulary_.eos_id
+        special = 0 if cls_id is None else 2
+        kept_n = np.minimum(sizes_n, self.limit - special)
+        offsets = np.zeros(sizes_n.size + 1, dtype=np.int64)
+        np.cumsum(kept_n + special, out=offsets[1:])
+        tokens = np.empty(int(offsets[-1]), dtype=np.int32)
+        if cls_id is not None and eos_id is not None:
+            tokens[offsets[:-1]] = cls_id
+            tokens[offsets[1:] - 1] = eos_id
+        return tokens, offsets, offsets[:-1] + special // 2, kept_n
+
     def _set(self, vocabulary: RankVocabulary, genes_m: NDArray[np.int64]) -> None:
         self.vocabulary_ = vocabulary
         self.genes_m_: NDArray[np.int64] = np.asarray(genes_m, dtype=np.int64)
         known = np.flatnonzero(self.genes_m_ >= 0)
         genes = self.genes_m_[known]
+        if known.size >= MOST_GENES:
+            raise DataError(
+                f"a tokenizer ranks fewer than {MOST_GENES:,} genes, {known.size:,} were given"
+            )
         _, first, group = np.unique(genes, return_index=True, return_inverse=True)
         # A gene stands where its first column does; the others are added there.
         leading = known[first]
@@ -323,10 +335,19 @@ class RankedTokenizer:
         self._median_of_m[leading] = vocabulary.medians_g[self.genes_m_[leading]]
 
 
-def _totals(counts: sp.csr_matrix, given_n: NDArray[np.float64] | None) -> NDArray[np.float64]:
-    sums_n = np.asarray(counts.sum(axis=1, dtype=np.float64)).ravel()
-    if given_n is None:
-        return sums_n
+def _parts(indptr: NDArray[Any], threads: int) -> list[tuple[int, int]]:
+    """Ranges of cells of about equal work, a few for each thread."""
+    n = indptr.size - 1
+    if threads <= 1:
+        return [(0, n)]
+    at = np.linspace(0, indptr[-1], 4 * threads + 1)[1:-1]
+    bounds = np.unique([0, *np.searchsorted(indptr, at).tolist(), n]).tolist()
+    return list(itertools.pairwise(bounds))
+
+
+def _checked_totals(
+    given_n: NDArray[np.float64], sums_n: NDArray[np.float64]
+) -> NDArray[np.float64]:
     totals_n = np.ascontiguousarray(given_n, dtype=np.float64)
     if totals_n.shape != sums_n.shape:
         raise DataError(f"{totals_n.size} totals were given for {sums_n.size} cells")
