@@ -17,9 +17,11 @@ _VALUES = {
     "LONG", "LONG1", "LONG4", "FLOAT", "BINFLOAT",
 }  # fmt: skip
 _CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
-# NumPy's own numbers are built by two functions, which are recognised by name and not called.
+# NumPy's own numbers are built by two functions, and bytes of old protocols by a third; they are
+# recognised by name and not called.
 _SCALAR = {("numpy.core.multiarray", "scalar"), ("numpy._core.multiarray", "scalar")}
 _DTYPE = {("numpy", "dtype")}
+_BYTES = {("_codecs", "encode")}
 _FORMATS = {"f8": "d", "f4": "f", "i8": "q", "i4": "i", "i2": "h", "u4": "I", "u8": "Q"}
 
 
@@ -142,7 +144,7 @@ def _since_mark(stack: list[Any]) -> list[Any]:
 
 
 def _known(name: _Name, path: Path) -> _Name:
-    if tuple(name) not in _SCALAR | _DTYPE:
+    if tuple(name) not in _SCALAR | _DTYPE | _BYTES:
         raise DataError(
             f"{path} holds code ({name[0]}.{name[1]}), expected a dictionary of text and numbers "
             "only; nothing of it was run"
@@ -151,9 +153,11 @@ def _known(name: _Name, path: Path) -> _Name:
 
 
 def _reduced(function: Any, arguments: Any, path: Path) -> Any:
-    """What the two functions known would return, worked out here."""
+    """What the three functions known would return, worked out here."""
     if isinstance(function, _Name) and tuple(function) in _DTYPE:
         return _Dtype(str(arguments[0]).lstrip("<>=|"))
+    if isinstance(function, _Name) and tuple(function) in _BYTES:
+        return str(arguments[0]).encode("latin-1")
     if isinstance(function, _Name) and isinstance(arguments[0], _Dtype):
         dtype, data = arguments
         if dtype.code not in _FORMATS:

@@ -149,7 +149,7 @@ def _order(
         cut += 1
         kept += high_count[cut]
     low_count[:buckets] = 0
-    found = 0
+    found: Any = 0
     for i in range(size):
         word = (((largest - key[i]) >> drop) << place_bits) | np.uint64(i)
         word_b[found] = word
