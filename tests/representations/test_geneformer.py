@@ -132,6 +132,17 @@ def test_order_company_and_batches_do_not_matter(run, cells):
     np.testing.assert_allclose(run.transform(cells, batch_size=3), vectors, atol=TOLERANCE)
 
 
+def test_progress_counts_every_cell_across_blocks(run, cells, monkeypatch):
+    monkeypatch.setattr("cellwright.representations.geneformer.BLOCK_CELLS", 12)
+    told = []
+    vectors = run.transform(cells, batch_size=5, progress=lambda *now: told.append(now))
+    assert {whole for _, whole in told} == {30}
+    done = [now for now, _ in told]
+    assert done == sorted(set(done)) and done[-1] == 30 and 12 in done and 24 in done
+    monkeypatch.undo()
+    np.testing.assert_allclose(vectors, run.transform(cells), atol=TOLERANCE)
+
+
 def test_it_reads_files_and_layers_and_changes_nothing(run, cells, tmp_path):
     before = cells.copy()
     vectors = run.transform(cells)

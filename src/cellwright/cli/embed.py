@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from cellwright.cli import console
+from cellwright.cli.cells_bar import cells_bar
 
 
 def embed(
@@ -87,18 +88,20 @@ def embed(
     console.start(verbose, quiet)
     from cellwright.workflows.embed import embed as run_embed
 
-    result = run_embed(
-        run,
-        file,
-        out,
-        name=name,
-        pooling=pooling,
-        layer_of=layer_of,
-        vocabulary=vocabulary,
-        min_coverage=min_coverage,
-        layer=layer,
-        assume_counts=assume_counts,
-        batch_size=batch_size,
-        force=force,
-    )
+    with cells_bar("embedding", quiet) as tell:
+        result = run_embed(
+            run,
+            file,
+            out,
+            name=name,
+            pooling=pooling,
+            layer_of=layer_of,
+            vocabulary=vocabulary,
+            min_coverage=min_coverage,
+            layer=layer,
+            assume_counts=assume_counts,
+            batch_size=batch_size,
+            force=force,
+            progress=tell,
+        )
     console.emit(result.to_dict(), as_json, result.text())

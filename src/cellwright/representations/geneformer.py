@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
+import torch
 from anndata import AnnData
 from numpy.typing import NDArray
 
@@ -71,6 +72,7 @@ class GeneformerRun:
         assume_counts: bool = False,
         batch_size: int = 128,
         device: str = "cpu",
+        progress: Callable[[int, int], None] | None = None,
     ) -> NDArray[np.float32]:
         """Embed cells.
 
@@ -79,6 +81,10 @@ class GeneformerRun:
         cells
             AnnData (in memory, backed, or a view) or a path, with all genes that were measured:
             the counts of genes outside the vocabulary count for a cell's total.
+        batch_size
+            Most cells in a batch; long cells come in smaller ones.
+        progress
+            Called with the cells done and the cells to do.
 
         Returns
         -------
@@ -92,17 +98,25 @@ class GeneformerRun:
         cells = read_cells(cells)
         self.coverage(cells, layer=layer, assume_counts=assume_counts)
         model = self.model.to(device)
-        parts = [
-            cell_means(
-                model,
-                packed,
-                hidden_layer=self.layer_of,
-                pooling=self.pooling,
-                special_ids=list(self.vocabulary.special.values()),
-                batch_size=batch_size,
+        parts: list[NDArray[np.float32]] = []
+        for packed in self._packed(cells, layer, assume_counts):
+            before = sum(map(len, parts))
+
+            def tell(done: int, before: int = before) -> None:
+                if progress is not None:
+                    progress(before + done, cells.n_obs)
+
+            parts.append(
+                cell_means(
+                    model,
+                    packed,
+                    hidden_layer=self.layer_of,
+                    pooling=self.pooling,
+                    special_ids=list(self.vocabulary.special.values()),
+                    batch_size=batch_size,
+                    progress=tell,
+                )
             )
-            for packed in self._packed(cells, layer, assume_counts)
-        ]
         return np.concatenate(parts)
 
     def align(self, cells: AnnData) -> Alignment:
@@ -264,10 +278,11 @@ class GeneformerRun:
         self, cells: AnnData, layer: str | None, assume_counts: bool
     ) -> Iterator[PackedCells]:
         tokenizer = self._tokenizer(cells)
+        threads = torch.get_num_threads()
         special = 0 if self.vocabulary.cls_id is None else 2
         empty = 0
         for block in self._blocks(cells, layer, assume_counts):
-            packed = PackedCells(*tokenizer.ranks(block.counts_ng))
+            packed = PackedCells(*tokenizer.ranks(block.counts_ng, threads=threads))
             empty += int((packed.lengths_n <= special).sum())
             yield packed
         if empty:

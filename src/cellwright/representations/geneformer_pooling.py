@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -63,6 +63,7 @@ def cell_means(
     pooling: str,
     special_ids: list[int],
     batch_size: int = 128,
+    progress: Callable[[int], None] | None = None,
 ) -> NDArray[np.float32]:
     """One vector per cell, (n, width), of one layer's hidden states.
 
@@ -70,25 +71,37 @@ def cell_means(
     ----------
     pooling
         ``mean`` over the tokens that are not special, or ``cls``: the first token.
+    progress
+        Called with the number of cells done after each batch.
 
     Returns
     -------
     Zeros for a cell without a token to take.
     """
     vectors_nd = np.zeros((len(cells.lengths_n), model.shape.width), dtype=np.float32)
+    done = 0
     for rows, ids_t, lengths, hidden_td in _hidden(model, cells, hidden_layer, batch_size):
         if pooling == "cls":
             starts = np.concatenate([[0], np.cumsum(lengths)[:-1]])
             filled = np.asarray(lengths) > 0
             vectors_nd[rows[filled]] = hidden_td[torch.from_numpy(starts[filled])].cpu().numpy()
-            continue
-        gene_t = ~torch.isin(ids_t, torch.tensor(special_ids, device=ids_t.device))
-        cell_t = torch.repeat_interleave(torch.tensor(lengths)).to(ids_t.device)
-        sum_nd = hidden_td.new_zeros(len(rows), hidden_td.shape[1])
-        sum_nd.index_add_(0, cell_t, hidden_td * gene_t.unsqueeze(1))
-        count_n = torch.bincount(cell_t[gene_t], minlength=len(rows)).clamp_min(1)
-        vectors_nd[rows] = (sum_nd / count_n.unsqueeze(1)).cpu().numpy()
+        else:
+            vectors_nd[rows] = _gene_means(ids_t, lengths, hidden_td, special_ids).cpu().numpy()
+        done += len(rows)
+        if progress is not None:
+            progress(done)
     return vectors_nd
+
+
+def _gene_means(
+    ids_t: Tensor, lengths: list[int], hidden_td: Tensor, special_ids: list[int]
+) -> Tensor:
+    gene_t = ~torch.isin(ids_t, torch.tensor(special_ids, device=ids_t.device))
+    cell_t = torch.repeat_interleave(torch.tensor(lengths)).to(ids_t.device)
+    sum_nd = hidden_td.new_zeros(len(lengths), hidden_td.shape[1])
+    sum_nd.index_add_(0, cell_t, hidden_td * gene_t.unsqueeze(1))
+    count_n = torch.bincount(cell_t[gene_t], minlength=len(lengths)).clamp_min(1)
+    return sum_nd / count_n.unsqueeze(1)
 
 
 def token_sums(

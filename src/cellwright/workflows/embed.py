@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -85,6 +86,7 @@ def embed(
     assume_counts: bool = False,
     batch_size: int = 128,
     force: bool = False,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Embedded:
     """Embed cells with a pretrained run: ``obsm["X_<run>"]`` and, per gene, ``varm["<run>"]``.
 
@@ -107,6 +109,8 @@ def embed(
     min_coverage
         Share of the run's genes the data must have (default 0.8), or of the cells' counts that a
         checkpoint must know (default 0.1). Missing genes are hidden from the encoder.
+    progress
+        Called with the cells done and the cells to do while a checkpoint embeds.
 
     Raises
     ------
@@ -128,15 +132,17 @@ def embed(
     from_file = not isinstance(cells, AnnData)
     subject = read_cells(cells, backed=from_file)
     try:
-        vectors_nd = model.transform(
-            subject, layer=layer, assume_counts=assume_counts, batch_size=batch_size
-        )
+        read: dict[str, Any] = {"layer": layer, "assume_counts": assume_counts}
+        if isinstance(model, GeneformerRun):
+            vectors_nd = model.transform(subject, **read, batch_size=batch_size, progress=progress)
+        else:
+            vectors_nd = model.transform(subject, **read, batch_size=batch_size)
         alignment = model.align(subject)
         coverage, missing = alignment.coverage, alignment.missing
         if isinstance(model, GeneformerRun):
-            coverage = model.coverage(subject, layer=layer, assume_counts=assume_counts)
+            coverage = model.coverage(subject, **read)
             missing = []
-        seen_n = model.seen(subject, layer=layer, assume_counts=assume_counts)
+        seen_n = model.seen(subject, **read)
     finally:
         if subject.isbacked and from_file:
             subject.file.close()
