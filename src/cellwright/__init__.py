@@ -24,6 +24,7 @@ _PUBLIC = {
     "embed": "cellwright.workflows.embed",
     "probe": "cellwright.workflows.probe",
     "cluster": "cellwright.workflows.cluster",
+    "tokenize": "cellwright.workflows.tokenize",
     "study": "cellwright.workflows.study",
     "load": "cellwright.representations.loading",
 }

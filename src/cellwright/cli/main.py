@@ -35,6 +35,7 @@ from cellwright.cli import (
     split,
     study,
     subset,
+    tokenize,
     unique,
 )
 from cellwright.errors import CellwrightError
@@ -78,6 +79,7 @@ app.command("simulate")(simulate.simulate)
 app.command("split")(split.split)
 app.command("study")(study.study)
 app.command("subset")(subset.subset)
+app.command("tokenize")(tokenize.tokenize)
 app.command("unique")(unique.unique)
 app.command("demo")(study.demo)
 

@@ -164,6 +164,7 @@ class RankVocabulary:
         gene_ids: NDArray[np.str_],
         symbols: NDArray[np.str_] | None = None,
         *,
+        totals_n: NDArray[np.float64] | None = None,
         with_cls: bool = False,
         target_sum: float = 1e4,
         exact_values: int = 50_000_000,
@@ -176,6 +177,9 @@ class RankVocabulary:
             Counts of training cells only, all genes measured.
         gene_ids, symbols
             Names of the columns; columns of one id are summed.
+        totals_n
+            All counts of every cell of the file, by position, where the columns are not all the
+            genes measured.
         with_cls
             Whether ``<cls>`` and ``<eos>`` are among the special tokens.
         exact_values
@@ -194,7 +198,9 @@ class RankVocabulary:
         gather = sp.csr_matrix((np.ones(ids.size), (np.arange(ids.size), place)))
         for block in blocks:
             counts = sp.csr_matrix(block.counts_ng)
-            store.add(counts if named.size == ids.size else sp.csr_matrix(counts @ gather))
+            if named.size < ids.size:
+                counts = sp.csr_matrix(counts @ gather)
+            store.add(counts, None if totals_n is None else totals_n[block.rows])
         medians_g, cells_g = store.medians()
         seen = np.flatnonzero(cells_g > 0)
         if seen.size == 0:
