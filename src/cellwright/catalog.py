@@ -10,10 +10,12 @@ from cellwright.representations.pca import PrincipalComponents
 from cellwright.representations.technical import Batch, Depth, DepthAndBatch
 from cellwright.tokens.binned import BinnedTokenizer
 from cellwright.tokens.cell_binned import CellBinnedTokenizer
+from cellwright.tokens.ranked import RankedTokenizer
 
 TOKENIZERS: dict[str, type[Tokenizer]] = {
     BinnedTokenizer.name: BinnedTokenizer,
     CellBinnedTokenizer.name: CellBinnedTokenizer,
+    RankedTokenizer.name: RankedTokenizer,
 }
 REPRESENTATIONS: dict[str, type[Representation]] = {
     HighlyVariableGenes.name: HighlyVariableGenes,
