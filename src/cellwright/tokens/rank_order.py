@@ -16,36 +16,47 @@ _PLACE_BITS = 20
 MOST_GENES = 1 << _PLACE_BITS
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(cache=True, nogil=True, error_model="numpy")
 def survey_cells(
     indptr: NDArray[Any],
     indices: NDArray[Any],
     data: NDArray[Any],
-    token_of_m: NDArray[np.int32],
+    median_of_m: NDArray[np.float64],
     first: int,
     last: int,
     totals_n: NDArray[np.float64],
     genes_n: NDArray[np.int64],
 ) -> bool:
-    """Write the sum of cells ``first`` to ``last`` and how many nonzero columns have a token.
+    """Write the sum of cells ``first`` to ``last`` and how many nonzero columns have a median.
 
     Returns False if a count is negative or not finite.
     """
     sound: Any = True
     for n in range(first, last):
-        total = 0.0
+        column = indices[indptr[n] : indptr[n + 1]]
+        x = data[indptr[n] : indptr[n + 1]]
+        whole = x.size // 4 * 4
+        # Four sums at a time: one alone would wait for each addition.
+        a, b, c, d = 0.0, 0.0, 0.0, 0.0
+        for i in range(0, whole, 4):
+            a += x[i]
+            b += x[i + 1]
+            c += x[i + 2]
+            d += x[i + 3]
+        for i in range(whole, x.size):
+            a += x[i]
+        totals_n[n] = (a + b) + (c + d)
+        for i in range(x.size):
+            sound &= (x[i] >= 0) & (x[i] < np.inf)
         found = 0
-        for j in range(indptr[n], indptr[n + 1]):
-            x = np.float64(data[j])
-            sound &= (x >= 0.0) & (x < np.inf)
-            total += x
-            found += (x > 0.0) & (token_of_m[indices[j]] >= 0)
-        totals_n[n] = total
+        for i in range(x.size):
+            # Unsigned, here and below: numba would look for negative indices otherwise.
+            found += (x[i] > 0) & (median_of_m[np.uint32(column[i])] > 0.0)
         genes_n[n] = found
     return bool(sound)
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(cache=True, nogil=True, error_model="numpy")
 def rank_cells(
     indptr: NDArray[Any],
     indices: NDArray[Any],
@@ -65,66 +76,68 @@ def rank_cells(
 
     The value of a gene is count / total × target_sum / median, float64 in that order, rounded to
     float32 if ``single``. Values descend; equal values keep the order of their columns. A column
-    without a token (-1) is passed over.
+    whose median is 0 has no token and is passed over.
     """
     longest: Any = 1
     for n in range(first, last):
         longest = max(longest, np.int64(indptr[n + 1] - indptr[n]))
     value = np.empty(longest, dtype=np.float64)
+    median = np.empty(longest, dtype=np.float64)
     key = value.view(np.uint64)
-    token = np.empty(longest, dtype=np.int32)
+    column = np.empty(longest, dtype=np.uint32)
     word_a = np.empty(longest, dtype=np.uint64)
     word_b = np.empty(longest, dtype=np.uint64)
-    low_count = np.empty(1 << _BITS, dtype=np.int64)
-    high_count = np.empty(1 << _BITS, dtype=np.int64)
+    low_count = np.empty(1 << _BITS, dtype=np.uint32)
+    high_count = np.empty(1 << _BITS, dtype=np.uint32)
     for n in range(first, last):
         wanted = limits_n[n]
         if wanted == 0:
             continue
         total = totals_n[n]
         size = 0
-        most = 0.0
-        least = np.inf
-        for j in range(indptr[n], indptr[n + 1]):
+        here = indices[indptr[n] : indptr[n + 1]]
+        x = data[indptr[n] : indptr[n + 1]]
+        for j in range(x.size):
             # Written always and kept by the step: a branch would be guessed wrong too often.
-            column = indices[j]
-            x = np.float64(data[j])
-            known = (x > 0.0) & (token_of_m[column] >= 0)
-            x = x / total * target_sum / median_of_m[column]
-            if single:
-                x = np.float64(np.float32(x))
-            value[size] = x
-            token[size] = token_of_m[column]
-            most = x if known and x > most else most
-            least = x if known and x < least else least
-            size += known
-        _order(value, key, size, wanted, most, least, word_a, word_b, low_count, high_count)
+            at = np.uint32(here[j])
+            usual = median_of_m[at]
+            column[np.uint32(size)] = at
+            value[np.uint32(size)] = x[j]
+            median[np.uint32(size)] = usual
+            size += (x[j] > 0) & (usual > 0.0)
+        # A loop of its own, because these divisions go several at a time.
+        for i in range(size):
+            value[i] = value[i] / total * target_sum / median[i]
+        if single:
+            for i in range(size):
+                value[i] = np.float64(np.float32(value[i]))
+        _order(key[:size], wanted, word_a, word_b, low_count, high_count)
         start = starts_n[n]
         for i in range(wanted):
-            out[start + i] = token[word_a[i] & np.uint64(MOST_GENES - 1)]
+            out[start + i] = token_of_m[column[word_a[i] & np.uint64(MOST_GENES - 1)]]
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(cache=True, nogil=True, error_model="numpy")
 def _order(
-    value: NDArray[np.float64],
     key: NDArray[np.uint64],
-    size: int,
     wanted: int,
-    most: float,
-    least: float,
     word_a: NDArray[np.uint64],
     word_b: NDArray[np.uint64],
-    low_count: NDArray[np.int64],
-    high_count: NDArray[np.int64],
+    low_count: NDArray[np.uint32],
+    high_count: NDArray[np.uint32],
 ) -> None:
     """Bring the places of the ``wanted`` highest values to the front of ``word_a``, in order.
 
-    ``key`` holds the bits of ``value``, which for positive floats are in the order of the floats.
+    ``key`` holds the bits of the values, which for positive floats are in the order of the floats.
     Counted down from the largest they ascend where values descend.
     """
-    ends = np.array([most, least]).view(np.uint64)
-    largest = ends[0]
-    span = largest - ends[1]
+    size = key.size
+    largest = key[0]
+    smallest = key[0]
+    for i in range(size):
+        largest = max(largest, key[i])
+        smallest = min(smallest, key[i])
+    span = largest - smallest
     length = 0
     while length < 64 and span >> np.uint64(length):
         length += 1
@@ -139,23 +152,33 @@ def _order(
     high = top - drop + place_bits
     low = high - np.uint64(bits)
     digit = np.uint64(buckets - 1)
-    # The first digit tells which values can be among the wanted.
-    high_count[:buckets] = 0
-    for i in range(size):
-        high_count[np.int64((largest - key[i]) >> top)] += 1
-    cut = 0
-    kept: Any = high_count[0]
-    while kept < wanted:
-        cut += 1
-        kept += high_count[cut]
     low_count[:buckets] = 0
-    found: Any = 0
-    for i in range(size):
-        word = (((largest - key[i]) >> drop) << place_bits) | np.uint64(i)
-        word_b[found] = word
-        inside = np.int64(word >> high) <= cut
-        low_count[np.int64((word >> low) & digit)] += inside
-        found += inside
+    high_count[:buckets] = 0
+    found: Any = size
+    if size == wanted:
+        for i in range(size):
+            word = (((largest - key[i]) >> drop) << place_bits) | np.uint64(i)
+            word_b[i] = word
+            low_count[(word >> low) & digit] += 1
+            high_count[word >> high] += 1
+    else:
+        for i in range(size):
+            word = (((largest - key[i]) >> drop) << place_bits) | np.uint64(i)
+            word_b[i] = word
+            high_count[word >> high] += 1
+        # The first digit tells which values can be among the wanted; the others are let go.
+        cut = 0
+        kept: Any = high_count[0]
+        while kept < wanted:
+            cut += 1
+            kept += high_count[cut]
+        found = 0
+        for i in range(size):
+            word = word_b[i]
+            word_b[np.uint32(found)] = word
+            inside = word >> high <= np.uint64(cut)
+            low_count[(word >> low) & digit] += inside
+            found += inside
     _scatter(word_b, word_a, found, low, low_count[:buckets])
     _scatter(word_a, word_b, found, high, high_count[:buckets])
     word_a[:found] = word_b[:found]
@@ -165,13 +188,13 @@ def _order(
         _mend(word_a, key, found)
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(cache=True, nogil=True, error_model="numpy")
 def _scatter(
     word: NDArray[np.uint64],
     out: NDArray[np.uint64],
     size: int,
     shift: np.uint64,
-    count: NDArray[np.int64],
+    count: NDArray[np.uint32],
 ) -> None:
     """One stable pass of a radix sort by the digit at ``shift``; ``count`` is used up."""
     before = 0
@@ -181,13 +204,13 @@ def _scatter(
         count[b] = before
         before += here
     for i in range(size):
-        digit = np.int64((word[i] >> shift) & mask)
+        digit = (word[i] >> shift) & mask
         place = count[digit]
         count[digit] = place + 1
         out[place] = word[i]
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(cache=True, nogil=True, error_model="numpy")
 def _insert(word: NDArray[np.uint64], size: int) -> bool:
     """Insertion sort of what two digits left nearly in order; False if that is too much work.
 
@@ -209,7 +232,7 @@ def _insert(word: NDArray[np.uint64], size: int) -> bool:
     return True
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(cache=True, nogil=True, error_model="numpy")
 def _mend(word: NDArray[np.uint64], key: NDArray[np.uint64], size: int) -> None:
     """Put in order what agrees in all bits of the word: by the whole value, then by place."""
     place_bits = np.uint64(_PLACE_BITS)

@@ -189,7 +189,7 @@ class RankedTokenizer:
         columns = (counts.indptr, counts.indices, counts.data)
 
         def survey(part: tuple[int, int]) -> bool:
-            return survey_cells(*columns, self._token_of_m, *part, sums_n, sizes_n)
+            return survey_cells(*columns, self._median_of_m, *part, sums_n, sizes_n)
 
         with ThreadPoolExecutor(threads) as pool:
             spread = pool.map if threads > 1 else map
@@ -331,7 +331,8 @@ class RankedTokenizer:
             )
         self._token_of_m = np.full(self.genes_m_.size, -1, dtype=np.int32)
         self._token_of_m[leading] = vocabulary.token_ids_g[self.genes_m_[leading]]
-        self._median_of_m = np.ones(self.genes_m_.size, dtype=np.float64)
+        # No median, no token: 0.
+        self._median_of_m = np.zeros(self.genes_m_.size, dtype=np.float64)
         self._median_of_m[leading] = vocabulary.medians_g[self.genes_m_[leading]]
 
 
