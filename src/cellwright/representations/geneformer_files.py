@@ -7,7 +7,7 @@ with ``weights_only=True``: a pickle that holds anything but tensors is refused.
 from __future__ import annotations
 
 import json
-import pickle
+import pickle  # for the name of its error alone
 import re
 import warnings
 from collections.abc import Mapping
