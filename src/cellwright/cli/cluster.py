@@ -65,16 +65,8 @@ def cluster(
             rich_help_panel="Settings",
         ),
     ] = None,
-    layer: Annotated[
-        str | None,
-        typer.Option(help="Where the counts are.", rich_help_panel="Settings"),
-    ] = None,
-    assume_counts: Annotated[
-        bool,
-        typer.Option(
-            "--assume-counts", help="Take fractions as counts.", rich_help_panel="Settings"
-        ),
-    ] = False,
+    layer: console.Layer = None,
+    assume_counts: console.AssumeCounts = False,
     force: Annotated[
         bool,
         typer.Option("--force", help="Replace the folder if it exists.", rich_help_panel="Output"),

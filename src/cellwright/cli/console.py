@@ -1,4 +1,4 @@
-"""What every command shares on the terminal: verbosity, JSON on standard output, one-line errors."""
+"""What commands share on the terminal: verbosity, JSON on standard output, one-line errors."""
 
 from __future__ import annotations
 
@@ -28,6 +28,15 @@ Quiet = Annotated[
     typer.Option("-q", "--quiet", help="Say only what went wrong.", rich_help_panel="Output"),
 ]
 Seed = Annotated[int, typer.Option("--seed", help="Random seed.", rich_help_panel="Settings")]
+
+Layer = Annotated[
+    str | None,
+    typer.Option("--layer", help="Where the counts are.", rich_help_panel="Settings"),
+]
+AssumeCounts = Annotated[
+    bool,
+    typer.Option("--assume-counts", help="Take fractions as counts.", rich_help_panel="Settings"),
+]
 
 
 def start(verbose: int = 0, quiet: bool = False) -> None:

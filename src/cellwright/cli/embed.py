@@ -62,15 +62,8 @@ def embed(
             rich_help_panel="Settings",
         ),
     ] = None,
-    layer: Annotated[
-        str | None, typer.Option(help="Where the counts are.", rich_help_panel="Settings")
-    ] = None,
-    assume_counts: Annotated[
-        bool,
-        typer.Option(
-            "--assume-counts", help="Take fractions as counts.", rich_help_panel="Settings"
-        ),
-    ] = False,
+    layer: console.Layer = None,
+    assume_counts: console.AssumeCounts = False,
     batch_size: Annotated[
         int, typer.Option(help="Cells per batch.", min=1, rich_help_panel="Settings")
     ] = 128,

@@ -35,15 +35,8 @@ def pretrain(
         int | None,
         typer.Option(help="Random seed. [default: 0]", rich_help_panel="Settings"),
     ] = None,
-    layer: Annotated[
-        str | None, typer.Option(help="Where the counts are.", rich_help_panel="Settings")
-    ] = None,
-    assume_counts: Annotated[
-        bool,
-        typer.Option(
-            "--assume-counts", help="Take fractions as counts.", rich_help_panel="Settings"
-        ),
-    ] = False,
+    layer: console.Layer = None,
+    assume_counts: console.AssumeCounts = False,
     split_by: Annotated[
         str | None,
         typer.Option(
