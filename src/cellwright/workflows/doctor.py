@@ -18,6 +18,7 @@ from typing import Any
 import psutil
 
 import cellwright
+from cellwright.data.disk.arrays import usable_cores
 from cellwright.interfaces import Check
 
 SCHEMA = "cellwright.doctor/1"
@@ -87,13 +88,6 @@ def examine(folder: Path | str = ".") -> Diagnosis:
         checks += [_gpu(facts), _precision(facts)]
     checks += [_disk(facts), *_extras(facts), _browser(facts)]
     return Diagnosis(facts, tuple(checks))
-
-
-def usable_cores() -> int:
-    """Cores this process may run on, which a job scheduler can make fewer than there are."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def driver_gpus() -> list[str]:

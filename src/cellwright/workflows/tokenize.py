@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from numpy.typing import NDArray
 from cellwright.config import nearest
 from cellwright.data.atomic import atomic_folder
 from cellwright.data.blocks import iter_blocks
+from cellwright.data.disk.arrays import usable_cores
 from cellwright.data.matrix import layer_in_use, matrix_of, some_rows, stored
 from cellwright.data.rank_corpus_writing import CorpusWriter, writing_corpus
 from cellwright.data.reading import read_cells
@@ -170,7 +170,7 @@ def tokenize(
                 assume_counts=assume_counts,
             )
             tokenizer = tokenizer.for_genes(subject.var)
-            job = _Job(tokenizer, subject, obs[kept], totals_n, threads or _cores())
+            job = _Job(tokenizer, subject, obs[kept], totals_n, threads or min(4, usable_cores()))
             blocks = iter_blocks(subject, layer=layer, rows=rows, assume_counts=assume_counts)
             job.refuse_early(layer)
             for block in blocks:
@@ -329,7 +329,3 @@ def _totals(obs: pd.DataFrame, name: str) -> NDArray[np.float64]:
     if not pd.api.types.is_numeric_dtype(values.dtype):
         raise DataError(f"obs[{name!r}] is {values.dtype}, expected numbers: all counts of a cell")
     return values.to_numpy(dtype=np.float64)
-
-
-def _cores() -> int:
-    return min(4, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1)

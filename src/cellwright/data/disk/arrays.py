@@ -27,7 +27,7 @@ def new_pool() -> ThreadPoolExecutor:
 
 
 def usable_cores() -> int:
-    """Cores this process may run on."""
+    """Cores this process may run on, which a job scheduler can make fewer than there are."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
