@@ -8,13 +8,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import h5py
 import pandas as pd
 from anndata import AnnData, settings
 from anndata.io import write_elem
 
 from cellwright.data.atomic import atomic_file, refuse_existing
-from cellwright.data.full_disk import CalmFile
+from cellwright.data.full_disk import CalmHDF5
 from cellwright.errors import CellwrightError, DataError
 
 _SLOT = "cellwright"
@@ -105,19 +104,16 @@ def _write(cells: AnnData, file: Path) -> None:
         parts["X"] = cells.X
     if cells.raw is not None:
         parts["raw"] = cells.raw
+    calm = CalmHDF5(file)
     with (
-        CalmFile(file, "w+b") as calm,
+        calm as out,
         warnings.catch_warnings(),
         settings.override(allow_write_nullable_strings=True),
     ):
         warnings.simplefilter("ignore")
-        try:
-            with h5py.File(calm, "w") as out:
-                out.attrs["encoding-type"], out.attrs["encoding-version"] = "anndata", "0.1.0"
-                for key, part in parts.items():
-                    write_elem(out, key, part, dataset_kwargs={"compression": "gzip"})
-                    calm.verify()
-        finally:
+        out.attrs["encoding-type"], out.attrs["encoding-version"] = "anndata", "0.1.0"
+        for key, part in parts.items():
+            write_elem(out, key, part, dataset_kwargs={"compression": "gzip"})
             calm.verify()
 
 

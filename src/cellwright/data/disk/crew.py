@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import importlib
 import itertools
 import logging
@@ -144,12 +145,16 @@ def crew(workers: int | None = None, dask: str | None = None) -> Iterator[Crew |
 
 @contextlib.contextmanager
 def _client(kind: Any, address: str) -> Iterator[Any]:
-    try:
+    client = None
+    with contextlib.suppress(OSError, ValueError, TypeError):
         client = kind(address, timeout=_PATIENCE)
-    except (OSError, ValueError, TypeError) as error:
+    if client is None:
+        # The client that failed sits in a cycle and stops its thread when it is collected; left
+        # alone, that may happen while the next client starts, and each then waits for the other.
+        gc.collect()
         raise SettingsError(
             f"no Dask scheduler answers at {address!r} (asked for {_PATIENCE} seconds); expected an "
             "address such as tcp://host:8786"
-        ) from error
+        )
     with client:
         yield client

@@ -10,11 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import anndata
-import h5py
 import zarr
 
 from cellwright.data.atomic import atomic_file, atomic_folder, refuse_existing
-from cellwright.data.full_disk import CalmFile
+from cellwright.data.full_disk import CalmHDF5
 from cellwright.errors import CellwrightError, DataError
 
 ENDINGS = (".h5ad", ".zarr")
@@ -89,12 +88,8 @@ def open_target(out: Path, *, force: bool = False) -> Iterator[Any]:
 
 @contextlib.contextmanager
 def _h5ad(out: Path) -> Iterator[Any]:
-    with atomic_file(out) as temporary, CalmFile(temporary, "w+b") as calm:
-        try:
-            with h5py.File(calm, "w") as root:
-                yield root
-        finally:
-            calm.verify()
+    with atomic_file(out) as temporary, CalmHDF5(temporary) as root:
+        yield root
 
 
 @contextlib.contextmanager

@@ -18,7 +18,7 @@ from anndata.io import read_elem, write_elem
 
 from cellwright.data.atomic import atomic_file, refuse_existing
 from cellwright.data.disk.source import Source, open_source
-from cellwright.data.full_disk import CalmFile
+from cellwright.data.full_disk import CalmHDF5
 from cellwright.data.opening import translated
 from cellwright.data.reading import read_cells
 from cellwright.data.tables import Table, table_of_frame
@@ -58,18 +58,16 @@ def write_sidecar(
         raise DataError(f"there is no new column to put beside {source.path}; nothing was written")
     with (
         atomic_file(path) as temporary,
-        CalmFile(temporary, "w+b") as calm,
+        CalmHDF5(temporary) as file,
         warnings.catch_warnings(),
         settings.override(allow_write_nullable_strings=True),
     ):
         warnings.simplefilter("ignore")
-        with h5py.File(calm, "w") as file:
-            plain = columns.set_axis(pd.RangeIndex(len(columns)).astype(str), axis=0)
-            write_elem(file, "obs", plain, dataset_kwargs={"compression": "gzip"})
-            file.attrs["schema"] = _SCHEMA
-            file.attrs["names"] = _names_hash(source.obs.index())
-            file.attrs["facts"] = json.dumps(dict(facts))
-        calm.verify()
+        plain = columns.set_axis(pd.RangeIndex(len(columns)).astype(str), axis=0)
+        write_elem(file, "obs", plain, dataset_kwargs={"compression": "gzip"})
+        file.attrs["schema"] = _SCHEMA
+        file.attrs["names"] = _names_hash(source.obs.index())
+        file.attrs["facts"] = json.dumps(dict(facts))
     return path
 
 
