@@ -14,7 +14,7 @@ from lightning_fabric import Fabric
 from cellwright.errors import Interrupted, RunError
 from cellwright.training.batches import training_batches, validation_batches
 from cellwright.training.loop import fit
-from cellwright.training.masked_bins import masked_loss, measure
+from cellwright.training.masked_bins import MaskedBins, masked_loss, measure
 from cellwright.training.run_folder import RunFolder
 from cellwright.training.settings import PretrainSettings
 
@@ -37,7 +37,11 @@ def folder(tmp_path):
 def fitted(folder, settings=SETTINGS, train=TRAIN, val=VAL, dropout=0.3, **options):
     fabric = Fabric(accelerator="cpu", devices=1)
     model = make_encoder(settings.seed, dropout=dropout)
-    return fit(model, train, val, settings, fabric, folder, **options)
+    return fit(model, objective(train, val, settings), settings, fabric, folder, **options)
+
+
+def objective(train, val, settings):
+    return MaskedBins(train, val, settings.mask_rule, settings.seed, settings.val_batch_size)
 
 
 def equal(one, two):
@@ -154,6 +158,25 @@ def test_validation_chooses_and_does_nothing_else(folder, tmp_path):
     assert [row["train_loss"] for row in one.history] == [row["train_loss"] for row in two.history]
 
 
+def test_frozen_weights_stay_and_no_folder_is_needed():
+    model = make_encoder(3, dropout=0.0)
+    frozen = {name for name, _ in model.named_parameters() if name.startswith("layers.")}
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(name not in frozen)
+    before = {name: p.detach().clone() for name, p in model.named_parameters()}
+    settings = replace(SETTINGS, weight_decay=0.5)
+    found = fit(
+        model,
+        objective(TRAIN, VAL, settings),
+        settings,
+        Fabric(accelerator="cpu", devices=1),
+        None,
+    )
+    assert len(found.history) == 4
+    changed = {name for name in before if not torch.equal(found.last[name], before[name])}
+    assert frozen and changed == set(before) - frozen
+
+
 def test_patience_ends_it_early(folder):
     settings = replace(SETTINGS, epochs=40, learning_rate=0.05, schedule="constant", patience=2)
     found = fitted(folder, settings, train=make_cells(8))
@@ -261,7 +284,9 @@ def test_half_precision_trains_about_as_well(folder, tmp_path):
     full = fitted(folder, dropout=0.0)
     fabric = Fabric(accelerator="cpu", devices=1, precision="bf16-mixed")
     model = make_encoder(SETTINGS.seed)
-    half = fit(model, TRAIN, VAL, SETTINGS, fabric, RunFolder(tmp_path / "half"))
+    half = fit(
+        model, objective(TRAIN, VAL, SETTINGS), SETTINGS, fabric, RunFolder(tmp_path / "half")
+    )
     for one, two in zip(full.history, half.history, strict=True):
         assert one["val_loss"] == pytest.approx(two["val_loss"], rel=0.02)
     assert all(tensor.dtype == torch.float32 for tensor in half.last.values())

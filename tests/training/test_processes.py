@@ -16,6 +16,7 @@ from cellwright.errors import Interrupted, RunError, SettingsError
 from cellwright.models.build import build_encoder
 from cellwright.training.hardware import check_accelerator
 from cellwright.training.loop import assist, fit
+from cellwright.training.masked_bins import MaskedBins
 from cellwright.training.processes import is_first_process, processes, with_started_processes
 from cellwright.training.run_folder import RunFolder
 from cellwright.training.settings import PretrainSettings
@@ -38,16 +39,17 @@ ALONE = PretrainSettings(
 )
 TWO = replace(ALONE, devices=2)
 LOG = torch.full((GENES, VALUES), 1 / VALUES).log()
+BUILD = partial(build_encoder, ALONE.encoder, LOG, ALONE.seed)
+LEARNED = MaskedBins(TRAIN, VAL, ALONE.mask_rule, ALONE.seed)
 
 
 def fitted(path, settings, fabric, **options):
     path.mkdir(exist_ok=True)
-    model = build_encoder(settings.encoder, LOG, settings.seed)
-    return fit(model, TRAIN, VAL, settings, fabric, RunFolder(path), **options)
+    return fit(BUILD(), LEARNED, settings, fabric, RunFolder(path), **options)
 
 
 def on_two(path, **options):
-    helper = partial(assist, LOG, TRAIN, VAL, TWO, path, options.get("resume", False))
+    helper = partial(assist, BUILD, LEARNED, TWO, path, options.get("resume", False))
     with processes(TWO, helper) as fabric:
         return fitted(path, TWO, fabric, **options)
 

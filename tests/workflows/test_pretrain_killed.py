@@ -268,12 +268,12 @@ def wait_for(path, process):
 SLOWLY = """
 import sys, time
 from cellwright.cli.main import main
-from cellwright.training import loop
-real = loop.masked_loss
+from cellwright.training import masked_bins
+real = masked_bins.masked_loss
 def slow(*given):
     time.sleep(0.05)
     return real(*given)
-loop.masked_loss = slow
+masked_bins.masked_loss = slow
 sys.argv[0] = "cellwright"
 main()
 """

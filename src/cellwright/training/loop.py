@@ -1,4 +1,4 @@
-"""The one training loop: Lightning Fabric, fixed validation masks, exact checkpoints."""
+"""The one training loop, whatever is learned: Lightning Fabric, exact checkpoints."""
 
 from __future__ import annotations
 
@@ -16,18 +16,11 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from cellwright.errors import Interrupted, RunError
-from cellwright.models.build import build_encoder
-from cellwright.training.batches import (
-    BinnedCells,
-    batches_per_epoch,
-    training_batches,
-    validation_batches,
-)
+from cellwright.training.batches import batches_per_epoch
 from cellwright.training.checkpoint import has_checkpoint, load_checkpoint, save_checkpoint
-from cellwright.training.masked_bins import masked_loss, measure
+from cellwright.training.objective import Objective, Optimisation
 from cellwright.training.run_folder import RunFolder
 from cellwright.training.schedule import learning_rate
-from cellwright.training.settings import PretrainSettings
 from cellwright.training.signals import StopRequest, stop_on_signal
 
 Row = dict[str, float]
@@ -64,23 +57,24 @@ class Fitted:
 
 def fit(
     model: nn.Module,
-    train: BinnedCells,
-    val: BinnedCells,
-    settings: PretrainSettings,
+    objective: Objective,
+    settings: Optimisation,
     fabric: Fabric,
-    folder: RunFolder,
+    folder: RunFolder | None,
     *,
     references: Mapping[str, float] = MappingProxyType({}),
     resume: bool = False,
     on_epoch: Callable[[Row], None] | None = None,
     on_step: Callable[[Progress, int], None] | None = None,
 ) -> Fitted:
-    """Train ``model`` on ``train``; ``val`` chooses the best epoch and nothing else.
+    """Train the weights of ``model`` that ask for gradients; the objective's measure chooses the epoch.
 
     Every process calls it with the same arguments; the first one validates, writes and reports.
 
     Parameters
     ----------
+    folder
+        Where checkpoints and history go; None keeps nothing, for a training that takes seconds.
     references
         Reference values that every row of the history repeats (columns ``ref_*``).
     resume
@@ -96,8 +90,7 @@ def fit(
     RunError
         If the loss stops being a number, or ``resume`` finds no fitting checkpoint.
     """
-    rule = settings.mask_rule
-    size = batches_per_epoch(len(train), settings.batch_size)
+    size = batches_per_epoch(len(objective), settings.batch_size)
     devices = [fabric.device] if fabric.device.type == "cuda" else []
     with torch.random.fork_rng(devices), stop_on_signal() as stop:
         _seed(settings.seed, fabric, step=0)
@@ -109,7 +102,7 @@ def fit(
         progress = Progress()
         history: list[Row] = []
         wrapped, stepper = fabric.setup(model, optimizer)
-        if resume and has_checkpoint(folder.checkpoint):
+        if folder is not None and resume and has_checkpoint(folder.checkpoint):
             best, facts = load_checkpoint(folder.checkpoint, bare, optimizer)
             progress, history = Progress(**facts["progress"]), facts["history"]
             if not fabric.is_global_zero:  # the state restored is that of the first process
@@ -118,37 +111,29 @@ def fit(
                 folder.write_history(history)
 
         def save() -> None:
-            if fabric.is_global_zero:
+            if folder is not None and fabric.is_global_zero:
                 facts = {"progress": progress.__dict__, "history": history, "step": progress.step}
                 save_checkpoint(folder.checkpoint, bare, best, optimizer, facts)
             fabric.barrier()
 
         while progress.epoch < settings.epochs and not _patience_is_over(progress, settings):
             asked = _train_epoch(
-                wrapped, train, settings, fabric, stepper, progress, size, stop, on_step
+                wrapped, objective, settings, fabric, stepper, progress, size, stop, on_step
             )
             if asked and progress.batch < size:
                 save()
                 raise Interrupted(_stopped(folder, progress), asked)
-            measures = None
+            measures: dict[str, float] = {}
             if fabric.is_global_zero:
-                batches = validation_batches(
-                    val, rule, batch_size=settings.val_batch_size, seed=settings.seed
-                )
-                measures = measure(bare, batches, fabric.device)
-            val_loss, asked = _agreed(fabric, measures.loss if measures else 0.0, stop)
+                measures = objective.measure(bare, fabric.device)
+            val_loss, asked = _agreed(fabric, measures.get("val_loss", 0.0), stop)
             progress.epoch += 1
             if measures:
                 history.append(
                     {
                         "epoch": progress.epoch,
                         "train_loss": progress.loss_sum / progress.cells,
-                        "val_loss": measures.loss,
-                        "perplexity": measures.perplexity,
-                        "masked_accuracy": measures.accuracy,
-                        "zero_accuracy": measures.zero_accuracy,
-                        "nonzero_accuracy": measures.nonzero_accuracy,
-                        "bits_per_gene": measures.bits_per_gene,
+                        **measures,
                         "learning_rate": optimizer.param_groups[0]["lr"],
                         "cells_per_second": progress.cells / progress.seconds,
                         "seconds": progress.seconds,
@@ -166,7 +151,8 @@ def fit(
             progress.loss_sum, progress.seconds = 0.0, 0.0
             save()
             if fabric.is_global_zero:
-                folder.write_history(history)
+                if folder is not None:
+                    folder.write_history(history)
                 if on_epoch is not None:
                     on_epoch(history[-1])
             if asked and progress.epoch < settings.epochs:
@@ -177,29 +163,27 @@ def fit(
             history=history,
             best_epoch=progress.best_epoch,
             seconds=progress.total_seconds,
-            cells_per_second=len(train) * progress.epoch / max(progress.total_seconds, 1e-9),
+            cells_per_second=len(objective) * progress.epoch / max(progress.total_seconds, 1e-9),
             stopped_early=progress.epoch < settings.epochs,
         )
 
 
 def assist(
-    log_frequencies_gk: Tensor,
-    train: BinnedCells,
-    val: BinnedCells,
-    settings: PretrainSettings,
+    build: Callable[[], nn.Module],
+    objective: Objective,
+    settings: Optimisation,
     path: Path,
     resume: bool,
     fabric: Fabric,
 ) -> None:
     """What a process that is not the first does: the same ``fit``, of which nothing is kept."""
-    model = build_encoder(settings.encoder, log_frequencies_gk, settings.seed)
-    fit(model, train, val, settings, fabric, RunFolder(path), resume=resume)
+    fit(build(), objective, settings, fabric, RunFolder(path), resume=resume)
 
 
 def _train_epoch(
     model: Any,
-    train: BinnedCells,
-    settings: PretrainSettings,
+    objective: Objective,
+    settings: Optimisation,
     fabric: Fabric,
     optimizer: Any,
     progress: Progress,
@@ -212,9 +196,7 @@ def _train_epoch(
     steps = settings.epochs * size
     model.train()
     started = time.perf_counter()
-    for cpu_batch in training_batches(
-        train,
-        settings.mask_rule,
+    for cpu_batch in objective.training_batches(
         batch_size=settings.batch_size,
         epoch=progress.epoch,
         seed=settings.seed,
@@ -232,8 +214,7 @@ def _train_epoch(
         )
         for group in optimizer.param_groups:
             group["lr"] = rate
-        logits = model(batch.value_ids_ng, batch.hidden_ng, batch.targets_nm)
-        loss = masked_loss(logits, batch) * batch.share
+        loss = objective.loss(model, batch) * batch.share
         mean, asked = _agreed(fabric, loss.item(), stop)
         optimizer.zero_grad(set_to_none=True)
         # Processes average their gradients; this makes the average the mean over all cells.
@@ -248,7 +229,7 @@ def _train_epoch(
                     f"--learning-rate (now {settings.learning_rate:g}) or use --precision float32"
                 )
         optimizer.step()
-        cells = min(settings.batch_size, len(train) - progress.batch * settings.batch_size)
+        cells = min(settings.batch_size, len(objective) - progress.batch * settings.batch_size)
         progress.loss_sum += mean * cells
         progress.cells += cells
         progress.batch += 1
@@ -287,15 +268,16 @@ def _seed(seed: int, fabric: Fabric, *, step: int) -> None:
 
 def _decayed(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
     """Weight decay for matrices; none for biases and norms."""
-    matrices = [p for p in model.parameters() if p.ndim > 1]
-    others = [p for p in model.parameters() if p.ndim <= 1]
+    learned = [p for p in model.parameters() if p.requires_grad]
+    matrices = [p for p in learned if p.ndim > 1]
+    others = [p for p in learned if p.ndim <= 1]
     return [
         {"params": matrices, "weight_decay": weight_decay},
         {"params": others, "weight_decay": 0.0},
     ]
 
 
-def _patience_is_over(progress: Progress, settings: PretrainSettings) -> bool:
+def _patience_is_over(progress: Progress, settings: Optimisation) -> bool:
     return settings.patience is not None and progress.worse_epochs >= settings.patience
 
 
@@ -303,8 +285,10 @@ def _copy(model: nn.Module) -> dict[str, Tensor]:
     return {k: v.detach().cpu().clone() for k, v in model.state_dict().items()}
 
 
-def _stopped(folder: RunFolder, progress: Progress) -> str:
+def _stopped(folder: RunFolder | None, progress: Progress) -> str:
+    where = f"stopped by a signal in epoch {progress.epoch + 1}, batch {progress.batch}"
+    if folder is None:
+        return f"{where}; nothing was kept"
     return (
-        f"stopped by a signal in epoch {progress.epoch + 1}, batch {progress.batch}; the checkpoint "
-        f"is saved, the same command with --resume continues {folder.path}"
+        f"{where}; the checkpoint is saved, the same command with --resume continues {folder.path}"
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,13 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from cellwright.training.batches import MaskedBatch
+from cellwright.tokens.masking import MaskRule
+from cellwright.training.batches import (
+    BinnedCells,
+    MaskedBatch,
+    training_batches,
+    validation_batches,
+)
 
 
 @dataclass(frozen=True)
@@ -41,6 +47,61 @@ class MaskedMeasures:
     def bits_per_gene(self) -> float:
         """The loss in bits per masked gene."""
         return self.loss / math.log(2)
+
+
+@dataclass(frozen=True)
+class MaskedBins:
+    """The objective of predicting masked bins; validation cells keep their masks.
+
+    train, val: tokenized cells; seed: of the validation masks.
+    """
+
+    train: BinnedCells
+    val: BinnedCells
+    rule: MaskRule
+    seed: int
+    val_batch_size: int = 128
+
+    def __len__(self) -> int:
+        return len(self.train)
+
+    def training_batches(
+        self,
+        *,
+        batch_size: int,
+        epoch: int,
+        seed: int,
+        first: int = 0,
+        rank: int = 0,
+        world: int = 1,
+    ) -> Iterator[MaskedBatch]:
+        return training_batches(
+            self.train,
+            self.rule,
+            batch_size=batch_size,
+            epoch=epoch,
+            seed=seed,
+            first=first,
+            rank=rank,
+            world=world,
+        )
+
+    def loss(self, model: nn.Module, batch: MaskedBatch) -> Tensor:
+        return masked_loss(model(batch.value_ids_ng, batch.hidden_ng, batch.targets_nm), batch)
+
+    def measure(self, model: nn.Module, device: torch.device) -> dict[str, float]:
+        batches = validation_batches(
+            self.val, self.rule, batch_size=self.val_batch_size, seed=self.seed
+        )
+        found = measure(model, batches, device)
+        return {
+            "val_loss": found.loss,
+            "perplexity": found.perplexity,
+            "masked_accuracy": found.accuracy,
+            "zero_accuracy": found.zero_accuracy,
+            "nonzero_accuracy": found.nonzero_accuracy,
+            "bits_per_gene": found.bits_per_gene,
+        }
 
 
 def masked_loss(logits_nmk: Tensor, batch: MaskedBatch) -> Tensor:

@@ -23,6 +23,7 @@ from cellwright.training.checkpoint import has_checkpoint
 from cellwright.training.epoch_curves import EpochCurves
 from cellwright.training.hardware import check_accelerator
 from cellwright.training.loop import Progress, Row, assist, fit
+from cellwright.training.masked_bins import MaskedBins
 from cellwright.training.processes import is_first_process, processes, with_started_processes
 from cellwright.training.references import References
 from cellwright.training.run_folder import RunFolder
@@ -222,12 +223,19 @@ def _train(
     """Train on all processes; the first one then judges the model and writes what came out."""
     beside = references_on(tokens, "val", settings)
     log_frequencies_gk = torch.from_numpy(beside.log_bin_frequencies_gk)
-    model = build_encoder(settings.encoder, log_frequencies_gk, settings.seed)
-    train, val = tokens.parts["train"], tokens.parts["val"]
-    helper = partial(assist, log_frequencies_gk, train, val, settings, folder.path, resume)
+    build = partial(build_encoder, settings.encoder, log_frequencies_gk, settings.seed)
+    objective = MaskedBins(
+        tokens.parts["train"],
+        tokens.parts["val"],
+        settings.mask_rule,
+        settings.seed,
+        settings.val_batch_size,
+    )
+    helper = partial(assist, build, objective, settings, folder.path, resume)
+    model = build()
     with processes(settings, helper) as fabric:
         if not fabric.is_global_zero:
-            fit(model, train, val, settings, fabric, folder, resume=resume)
+            fit(model, objective, settings, fabric, folder, resume=resume)
             return
         with EpochCurves(folder.path / "tensorboard") as curves:
 
@@ -243,8 +251,7 @@ def _train(
             try:
                 fitted = fit(
                     model,
-                    train,
-                    val,
+                    objective,
                     settings,
                     fabric,
                     folder,
