@@ -153,9 +153,9 @@ def mask(
     of_nonzero, of_zero = rule.n_masked_of_kinds(present_n, nonzero.shape[1])
     # Arrays of one, because NumPy warns when a scalar wraps around.
     epoch_1, seed_1 = (np.array([int(v) % 2**64], dtype=np.uint64) for v in (epoch, seed))
-    stream = _mixed(seed_1 ^ _mixed(epoch_1))
+    stream = mixed_words(seed_1 ^ mixed_words(epoch_1))
     out_ng = np.zeros(nonzero.shape, dtype=np.bool_)
-    _choose(nonzero, _mixed(keys ^ stream), np.stack([of_zero, of_nonzero], axis=1), out_ng)
+    _choose(nonzero, mixed_words(keys ^ stream), np.stack([of_zero, of_nonzero], axis=1), out_ng)
     return out_ng
 
 
@@ -192,7 +192,7 @@ def masking_probability_of_kinds(
     return of_nonzero / np.maximum(nonzero_n, 1), of_zero / np.maximum(genes - nonzero_n, 1)
 
 
-def _mixed(x: NDArray[np.uint64]) -> NDArray[np.uint64]:
+def mixed_words(x: NDArray[np.uint64]) -> NDArray[np.uint64]:
     """The output function of splitmix64, a bijection of 64-bit words."""
     z = x + _GOLDEN
     z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
