@@ -207,13 +207,17 @@ class RankLayer(nn.Module):
         attended = attend_inside(query, key, value, lengths_n, dropped).reshape(x_td.shape)
         rest = functional.dropout(self.out(attended), shape.dropout, self.training)
         x_td = self.attention_norm(x_td + rest)
-        if torch.is_grad_enabled():
+        if torch.is_grad_enabled() and (x_td.requires_grad or _learns(self)):
             return self._feed(x_td)
         return torch.cat([self._feed(part) for part in torch.split(x_td, _CHUNK_TOKENS)])
 
     def _feed(self, x_td: Tensor) -> Tensor:
         rest = self.down(ACTIVATIONS[self.shape.activation](self.up(x_td)))
         return self.norm(x_td + functional.dropout(rest, self.shape.dropout, self.training))
+
+
+def _learns(layer: nn.Module) -> bool:
+    return any(parameter.requires_grad for parameter in layer.parameters())
 
 
 class MaskedTokenHead(nn.Module):
