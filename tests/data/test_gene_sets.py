@@ -51,7 +51,7 @@ def test_what_cannot_be_read_is_named(gmt, tmp_path):
         read_gene_set(" , ", "--up")
     bad = tmp_path / "bad.gmt"
     bad.write_text("A\tna\tX\nno tabs here\n")
-    with pytest.raises(DataError, match="line 2 of .* is no gene set.*'no tabs here'"):
+    with pytest.raises(DataError, match=r"line 2 of .* is no gene set.*'no tabs here'"):
         read_gmt(bad)
     cut = tmp_path / "cut.gmt.gz"
     cut.write_bytes(gzip.compress(GMT.encode())[:30])
