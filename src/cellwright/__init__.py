@@ -22,6 +22,7 @@ _PUBLIC = {
     "split": "cellwright.data.split",
     "pretrain": "cellwright.workflows.pretrain",
     "embed": "cellwright.workflows.embed",
+    "perturb": "cellwright.workflows.perturb",
     "probe": "cellwright.workflows.probe",
     "cluster": "cellwright.workflows.cluster",
     "tokenize": "cellwright.workflows.tokenize",

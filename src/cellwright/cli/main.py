@@ -28,6 +28,7 @@ from cellwright.cli import (
     inspect,
     join,
     map,
+    perturb,
     pretrain,
     probe,
     report,
@@ -72,6 +73,7 @@ app.command("fetch")(fetch.fetch)
 app.command("inspect")(inspect.inspect)
 app.command("join")(join.join)
 app.command("map")(map.map)
+app.command("perturb")(perturb.perturb)
 app.command("pretrain")(pretrain.pretrain)
 app.command("probe")(probe.probe)
 app.command("report")(report.report)

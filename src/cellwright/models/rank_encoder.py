@@ -202,7 +202,9 @@ class RankLayer(nn.Module):
     def forward(self, x_td: Tensor, lengths_n: Sequence[int]) -> Tensor:
         """(tokens, width) to (tokens, width)."""
         shape = self.shape
-        query, key, value = self.qkv(x_td).view(len(x_td), 3, shape.heads, -1).unbind(1)
+        query, key, value = (
+            self.qkv(x_td).view(len(x_td), 3, shape.heads, shape.width // shape.heads).unbind(1)
+        )
         dropped = shape.attention_dropout if self.training else 0.0
         attended = attend_inside(query, key, value, lengths_n, dropped).reshape(x_td.shape)
         rest = functional.dropout(self.out(attended), shape.dropout, self.training)

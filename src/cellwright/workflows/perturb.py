@@ -1,0 +1,361 @@
+"""In-silico perturbation: edit genes of cells, embed the cells again, and judge the shifts."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from anndata import AnnData
+from numpy.typing import NDArray
+
+from cellwright.data.atomic import refuse_existing
+from cellwright.data.hashes import cell_hashes, fingerprint
+from cellwright.errors import SettingsError
+from cellwright.interfaces import Seen
+from cellwright.perturbation.edits import Kind
+from cellwright.perturbation.insilico import Plan, draw_plan, profile_of
+from cellwright.perturbation.null_genes import GeneProfile
+from cellwright.representations.edited import EditableRanks, Shifts
+from cellwright.representations.expression import log_normalized
+from cellwright.representations.geneformer import GeneformerRun
+from cellwright.representations.geneformer_pooling import BATCH_TOKENS
+from cellwright.representations.loading import load
+from cellwright.tokens.rank_vocabulary import RankVocabulary
+from cellwright.workflows.perturb_cells import DrawnCells, draw_cells
+from cellwright.workflows.perturb_findings import checks_of, sentences_of
+from cellwright.workflows.perturb_genes import Named, edit_name, read_kind, read_sets
+from cellwright.workflows.perturb_goal import Direction, fit_direction
+from cellwright.workflows.perturb_result import PerturbResult
+from cellwright.workflows.perturb_statistics import edit_rows
+from cellwright.workflows.provenance import provenance
+
+log = logging.getLogger("cellwright.workflows.perturb")
+
+# Edits whose effect on every other gene is kept, and how many of the most moved genes.
+WATCHED, MOVED = 20, 50
+
+
+def perturb(
+    run: GeneformerRun | Path | str,
+    cells: AnnData | Path | str,
+    *,
+    delete: Named = None,
+    raise_: Named = None,
+    scale: Named = None,
+    factor: float | None = None,
+    states: str | None = None,
+    goal: str | None = None,
+    group: str | None = "auto",
+    null: int = 100,
+    cells_per_gene: int = 50,
+    max_cells: int = 1000,
+    min_cells: int = 10,
+    vocabulary: Path | str | None = None,
+    pooling: str | None = None,
+    layer_of: int | None = None,
+    layer: str | None = None,
+    assume_counts: bool = False,
+    batch_tokens: int = BATCH_TOKENS,
+    device: str = "cpu",
+    seed: int = 0,
+    out: Path | str | None = None,
+    force: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+) -> PerturbResult:
+    """Delete, raise or scale genes of cells and measure how far the model's vectors move.
+
+    A cell is embedded again only where the tokens that the model reads have changed. Each mean
+    shift is set beside that of random genes which stand at a like place in as many cells, edited
+    the same way; p is (b + 1) / (m + 1), q the false discovery rate over the edits asked for.
+
+    Parameters
+    ----------
+    run
+        A Geneformer checkpoint or a run on ranks: its folder, or loaded.
+    cells
+        AnnData (left as it is) or a path, with counts of all genes that were measured.
+    delete, raise_, scale
+        Genes by id or symbol, in one of the three: one, several with commas (edited together), a
+        list of either (each by itself), or ``all``, each by itself. A deleted gene leaves and the
+        rest move up; a raised one goes to the front; a scaled one is ranked anew with ``factor``
+        times its value.
+    states, goal
+        Column of ``obs`` and two of its states as ``A:B``: cells of A are edited, and the shift is
+        also measured along the way from A to B (1 is the whole way), which is fitted on other
+        donors or cells than those it is measured in.
+    group
+        Column of donors or libraries, which intervals resample where an edit has six; ``auto`` for
+        donor, library or batch where there is one, None or ``none`` for cells.
+    null
+        Random genes (or sets) for each edit.
+    cells_per_gene, max_cells
+        Most cells that an edit is measured in; most cells drawn from the file (of each state). The
+        memory grows with ``max_cells``, the time with the edits × ``cells_per_gene``.
+    min_cells
+        Genes ranked in fewer of the cells drawn are neither in ``all`` nor in a null.
+    vocabulary, pooling, layer_of
+        Of a checkpoint, as in :func:`cellwright.embed`.
+    batch_tokens
+        Most tokens that pass the model together.
+    out
+        Folder to write; None writes nothing.
+    progress
+        Called with edited cells done and to do.
+
+    Raises
+    ------
+    SettingsError, DataError, RunError
+        For more than one kind of edit, a gene that is unknown or ranked in no cell, an unknown
+        column or state, a factor not above 0, a run that is not on ranks, an existing ``out``.
+    """
+    started = time.perf_counter()
+    kind, names = read_kind({"delete": delete, "raise": raise_, "scale": scale}, factor)
+    for name, number in (("cells_per_gene", cells_per_gene), ("max_cells", max_cells)):
+        if number < 1:
+            raise SettingsError(f"{name} is {number}, expected 1 or more")
+    if null < 0:
+        raise SettingsError(f"null is {null}, expected 0 or more")
+    if out is not None:
+        refuse_existing(out, force=force)
+    model = _rank_run(run, vocabulary).with_(pooling=pooling, layer_of=layer_of)
+    drawn = draw_cells(
+        cells,
+        states=states,
+        goal=goal,
+        group=group,
+        max_cells=max_cells,
+        seed=seed,
+        layer=layer,
+        assume_counts=assume_counts,
+    )
+    editor = EditableRanks(model, device=device, batch_tokens=batch_tokens)
+    coverage = model.coverage(drawn.cells, assume_counts=assume_counts)
+    ranked = editor.rank(drawn.cells, drawn.counts_ng)
+    rows = np.flatnonzero(drawn.edited_n)
+    profile, held = profile_of(*_genes_of(*ranked.visible(), rows, model.vocabulary))
+    sets, within = read_sets(names, model.vocabulary, profile, kind, min_cells=min_cells)
+    direction = _direction(model, drawn, assume_counts, device, seed)
+    plan = draw_plan(
+        sets,
+        held,
+        profile,
+        kind,
+        cells_per_gene=cells_per_gene,
+        null=null,
+        min_cells=min_cells,
+        seed=seed,
+        within=within,
+    )
+    log.info(
+        "%d edits and %d of random genes: %d edited cells to embed",
+        plan.asked,
+        len(plan.sets) - plan.asked,
+        plan.edit_p.size,
+    )
+    tokens_g = model.vocabulary.token_ids_g
+    shifts = editor.shifts(
+        ranked,
+        [tokens_g[list(genes)].tolist() for genes in plan.sets],
+        plan.edit_p,
+        rows[plan.cell_p],
+        kind=kind,
+        factor=factor,
+        direction_nd=None if direction is None else direction.direction_nd,
+        watched=min(WATCHED, 0 if within else plan.asked),
+        progress=progress,
+    )
+    headline = "cosine" if direction is None else "toward"
+    table = _table(plan, shifts, profile, model.vocabulary, drawn, kind, factor, headline)
+    asked = table[: plan.asked].sort_values(headline, ascending=False, kind="stable")
+    rest = table[plan.asked :][[c for c in table.columns if table[c][plan.asked :].notna().any()]]
+    seconds = time.perf_counter() - started
+    settings = {
+        "genes": names,
+        "states": states,
+        "group": drawn.group,
+        "null": null,
+        "cells_per_gene": cells_per_gene,
+        "max_cells": max_cells,
+        "min_cells": min_cells,
+        "pooling": model.pooling,
+        "layer_of": model.layer_of,
+        "seed": seed,
+        "cells_drawn": len(drawn.edited_n),
+        "cells_of": drawn.of,
+        "cells_edited": len(rows),
+        "coverage": coverage,
+        "edited_cells_embedded": int(shifts.changed_p.sum()),
+        "seconds": seconds,
+    }
+    result = PerturbResult(
+        run=model.name,
+        kind=kind,
+        factor=factor,
+        headline=headline,
+        goal=None if drawn.goal is None else f"{drawn.goal.start}:{drawn.goal.end}",
+        seen=_seen(model, drawn.cells, assume_counts),
+        table=asked.reset_index(drop=True),
+        null=rest.reset_index(drop=True),
+        genes=_moved(plan, shifts, model.vocabulary),
+        settings=settings,
+        direction=None
+        if direction is None
+        else {
+            "unit": direction.unit,
+            "agreement": direction.agreement,
+            "auc": direction.auc,
+        },
+        checks=checks_of(asked, kind, headline, drawn, direction, null),
+        sentences=sentences_of(asked, rest, headline, within),
+        provenance=provenance(
+            seed,
+            {
+                "n_obs": drawn.of,
+                "n_drawn": len(drawn.edited_n),
+                "fingerprint": fingerprint(drawn.cells, cell_hashes(drawn.counts_ng)),
+            },
+        )
+        | {"seconds": seconds},
+        folder=None if out is None else Path(out),
+    )
+    if out is not None:
+        result.write(Path(out), force=force)
+    return result
+
+
+def _rank_run(run: GeneformerRun | Path | str, vocabulary: Path | str | None) -> GeneformerRun:
+    model = load(run, vocabulary=vocabulary) if isinstance(run, Path | str) else run
+    if not isinstance(model, GeneformerRun):
+        raise SettingsError(
+            f"{model.name} is a run on bins; perturb edits the order of genes and needs a "
+            "Geneformer checkpoint or a run on ranks"
+        )
+    return model
+
+
+def _genes_of(
+    tokens_t: NDArray[np.int32],
+    offsets_n: NDArray[np.int64],
+    rows: NDArray[np.int64],
+    vocabulary: RankVocabulary,
+) -> tuple[NDArray[np.int64], NDArray[np.int64], int]:
+    """Genes of some of the cells, where each of these starts, and how many genes there are."""
+    gene_v = np.full(vocabulary.n_tokens, -1, dtype=np.int64)
+    gene_v[vocabulary.token_ids_g] = np.arange(len(vocabulary))
+    lengths_n = np.diff(offsets_n)
+    kept_n = np.zeros(lengths_n.size, dtype=bool)
+    kept_n[rows] = True
+    gene_t = gene_v[tokens_t[np.repeat(kept_n, lengths_n)]]
+    return gene_t, np.concatenate([[0], np.cumsum(lengths_n[rows])]), len(vocabulary)
+
+
+def _direction(
+    model: GeneformerRun, drawn: DrawnCells, assume_counts: bool, device: str, seed: int
+) -> Direction | None:
+    if drawn.goal is None:
+        return None
+    vectors_nd = model.transform(drawn.cells, assume_counts=assume_counts, device=device)
+    return fit_direction(vectors_nd, ~drawn.edited_n, drawn.groups_n, drawn.group, seed)
+
+
+def _table(
+    plan: Plan,
+    shifts: Shifts,
+    profile: GeneProfile,
+    vocabulary: RankVocabulary,
+    drawn: DrawnCells,
+    kind: Kind,
+    factor: float | None,
+    headline: str,
+) -> pd.DataFrame:
+    """One row per edit, null edits too."""
+    shift_sp = {"cosine": shifts.cosine_p, "genes": shifts.genes_p}
+    if headline == "toward":
+        shift_sp = {"toward": shifts.toward_p, **shift_sp}
+    groups_n = None if drawn.groups_n is None else drawn.groups_n[drawn.edited_n]
+    table = edit_rows(plan, shift_sp, shifts.changed_p, groups_n, two_sided=frozenset({"toward"}))
+    members = [list(genes) for genes in plan.sets]
+    about: dict[str, Any] = {
+        "edit": [edit_name(genes, vocabulary) for genes in members],
+        "gene_ids": [",".join(vocabulary.gene_ids[genes].tolist()) for genes in members],
+        "place": [float(np.expm1(profile.place_g[genes].mean())) for genes in members],
+        "detection": [float(profile.detection_g[genes].mean()) for genes in members],
+        # Of a set, the gene that is at the front most rarely.
+        "front": [float(profile.front_g[genes].min() / max(profile.n, 1)) for genes in members],
+    }
+    null_place, null_detection, outside = [], [], []
+    for e in range(len(plan.sets)):
+        mine = plan.null_am[e] if e < plan.asked else np.array([], dtype=np.int64)
+        places = np.array([about["place"][m] for m in mine])
+        null_place.append(float(np.exp(np.log1p(places).mean()) - 1) if mine.size else np.nan)
+        shares = [about["detection"][m] for m in mine]
+        null_detection.append(float(np.mean(shares)) if mine.size else np.nan)
+        inside = mine.size == 0 or places.min() <= about["place"][e] <= places.max()
+        outside.append(not inside)
+    about |= {"null_place": null_place, "null_detection": null_detection, "outside": outside}
+    if headline == "toward":
+        about["expected"] = _expected(members, vocabulary, drawn, kind, factor)
+    table["unit"] = table["unit"].replace({"groups": drawn.group or "groups"})
+    return pd.concat([pd.DataFrame(about), table], axis=1)
+
+
+def _expected(
+    members: list[list[int]],
+    vocabulary: RankVocabulary,
+    drawn: DrawnCells,
+    kind: Kind,
+    factor: float | None,
+) -> list[float]:
+    """Which way plain expression says an edit goes: the mean difference of log counts between
+    the states, end minus start, with the sign turned where the edit lowers the gene."""
+    alignment = vocabulary.align(drawn.cells.var)
+    x_ng = log_normalized(drawn.counts_ng)
+    start = np.asarray(x_ng[drawn.edited_n].mean(axis=0)).ravel()
+    end = np.asarray(x_ng[~drawn.edited_n].mean(axis=0)).ravel()
+    lowered = kind == "delete" or (factor is not None and factor < 1)
+    change_m = (start - end) if lowered else (end - start)
+    change_g = np.zeros(len(vocabulary))
+    known = alignment.genes_m >= 0
+    np.add.at(change_g, alignment.genes_m[known], change_m[known])
+    return [float(change_g[genes].mean()) for genes in members]
+
+
+def _moved(plan: Plan, shifts: Shifts, vocabulary: RankVocabulary) -> pd.DataFrame:
+    """Of each watched edit the other genes that moved most, by their mean over cells."""
+    frames = []
+    for e, (sum_v, cells_v) in enumerate(
+        zip(shifts.watched_wv, shifts.watched_cells_wv, strict=True)
+    ):
+        sum_g, cells_g = sum_v[vocabulary.token_ids_g], cells_v[vocabulary.token_ids_g]
+        # A gene that shares one cell with the edit has no mean to speak of.
+        fewest = min(5, int(cells_g.max(initial=0)))
+        mean_g = np.where(cells_g >= max(1, fewest), sum_g / np.maximum(cells_g, 1), -1.0)
+        top = np.argsort(-mean_g, kind="stable")[:MOVED]
+        top = top[mean_g[top] > 0]
+        frames.append(
+            pd.DataFrame(
+                {
+                    "edit": edit_name(plan.sets[e], vocabulary),
+                    "gene": vocabulary.symbols[top],
+                    "gene_id": vocabulary.gene_ids[top],
+                    "shift": mean_g[top],
+                    "cells": cells_g[top],
+                }
+            )
+        )
+    if not frames:
+        return pd.DataFrame(columns=["edit", "gene", "gene_id", "shift", "cells"])
+    return pd.concat(frames, ignore_index=True)
+
+
+def _seen(model: GeneformerRun, cells: AnnData, assume_counts: bool) -> Seen:
+    kinds = set(model.seen(cells, assume_counts=assume_counts).tolist())
+    for kind in ("seen-labelled", "seen-unlabelled", "unknown"):
+        if kind in kinds:
+            return kind
+    return "clean"
