@@ -11,6 +11,7 @@ from torch import Tensor
 from cellwright.errors import SettingsError
 from cellwright.models.full import FullEncoder
 from cellwright.models.latent import LatentEncoder
+from cellwright.models.rank_encoder import RankEncoder, RankShape, random_rank_encoder
 
 Size = Literal["tiny", "small", "base"]
 
@@ -19,6 +20,9 @@ SIZES: dict[str, dict[str, int]] = {
     "small": {"width": 128, "latents": 16, "layers": 1, "heads": 4},
     "base": {"width": 256, "latents": 32, "layers": 4, "heads": 8},
 }
+
+# Layers of an encoder of ranks, whose width and heads are those above; base has Geneformer's.
+RANK_LAYERS: dict[str, int] = {"tiny": 2, "small": 3, "base": 6}
 
 
 @dataclass(frozen=True)
@@ -84,3 +88,45 @@ def build_encoder(
             latents=settings.part("latents"),
             **shape,
         )
+
+
+def rank_shape(settings: EncoderSettings, tokens: int, positions: int) -> RankShape:
+    """The shape of an encoder of ranks: width, heads and feed-forward as ``size`` sets them.
+
+    Parameters
+    ----------
+    tokens
+        Size of the vocabulary, special tokens included.
+    positions
+        Most tokens of a cell.
+    """
+    width = settings.part("width")
+    return RankShape(
+        tokens=tokens,
+        width=width,
+        layers=RANK_LAYERS[settings.size] if settings.layers is None else settings.layers,
+        heads=settings.part("heads"),
+        feedforward=settings.part("feedforward"),
+        positions=positions,
+        dropout=settings.dropout,
+        # Attention with dropout keeps tokens × tokens weights of every cell for the gradient.
+        attention_dropout=0.0,
+        # BERT's 0.02 is for widths near 1,000; at 64 attention would not leave its start.
+        initial_std=0.5 / width**0.5,
+    )
+
+
+def build_rank_encoder(shape: RankShape, log_frequencies_v: Tensor, seed: int) -> RankEncoder:
+    """An encoder of ranks with weights drawn from ``seed``, which at first predicts token
+    frequencies.
+
+    Parameters
+    ----------
+    log_frequencies_v
+        (tokens,) log of how often each token stands in training cells.
+    """
+    model = random_rank_encoder(shape, seed)
+    if model.head is not None:
+        with torch.no_grad():
+            model.head.bias.copy_(log_frequencies_v)
+    return model

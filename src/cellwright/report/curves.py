@@ -23,6 +23,10 @@ REFERENCE_NAMES = {
     "unigram_masked": "bin frequencies under the mask rule",
     "unigram_depth": "bin frequencies knowing the cell's depth",
     "nearest_cells": "nearest training cells",
+    "token": "token frequencies",
+    "token_decile": "frequencies at that tenth of the ranking",
+    "token_free": "token frequencies of genes not shown",
+    "token_decile_free": "frequencies at that tenth, genes not shown",
 }
 """The references that need no network, in words."""
 
@@ -60,7 +64,7 @@ def perplexity_curve(
     *,
     best: str | None = None,
     rule: str | None = None,
-    title: str = "Perplexity of masked bins",
+    title: str | None = None,
     ax: Axes | None = None,
 ) -> Axes:
     """Validation perplexity over epochs beside the references that need no network; lower is better.
@@ -73,6 +77,8 @@ def perplexity_curve(
         Columns ``epoch``, ``perplexity`` and any ``ref_<name>``.
     best
         Name of the best reference (``unigram_depth``); None takes the lowest at the last epoch.
+    title
+        Default ``Perplexity of masked bins``, or genes where ranks were learned.
     rule
         Bin and mask rule in words, printed under the title: a perplexity means nothing without it.
 
@@ -104,15 +110,17 @@ def perplexity_curve(
             ax.plot(history["epoch"], history[f"ref_{name}"], **how)
         handles.append(Line2D([], [], label=words, **how))
     ax.set_ylim(top=top)
-    _finish(ax, title, "Perplexity (bins)", subtitle=rule)
+    of = learned(history)
+    title = f"Perplexity of masked {of}" if title is None else title
+    _finish(ax, title, f"Perplexity ({of})", subtitle=rule)
     legend_beside(ax, handles)
     return ax
 
 
 def masked_accuracy_curve(
-    history: pd.DataFrame, *, title: str = "Masked bins named right", ax: Axes | None = None
+    history: pd.DataFrame, *, title: str | None = None, ax: Axes | None = None
 ) -> Axes:
-    """Share of masked genes whose bin is named right over epochs, with the majority-per-gene line.
+    """Share of masked genes told right over epochs, with the line of the best simple guess.
 
     ``history`` has ``epoch``, ``masked_accuracy`` and ``ref_majority_accuracy``. Higher is better.
 
@@ -124,11 +132,14 @@ def masked_accuracy_curve(
     ax = new_axes() if ax is None else ax
     handles = _line(ax, history, "masked_accuracy", "model, validation", MODEL, "-", "o")
     _needed(handles, history, ("masked_accuracy",))
-    majority = _line(
-        ax, history, "ref_majority_accuracy", "each gene's commonest bin", BEST, LINES[1], None
-    )
+    ranks = learned(history) == "genes"
+    simple = "likeliest gene not shown" if ranks else "each gene's commonest bin"
+    majority = _line(ax, history, "ref_majority_accuracy", simple, BEST, LINES[1], None)
     for line in majority:
         line.set_linewidth(2.2)
+    if ranks:
+        handles += _line(ax, history, "hidden_accuracy", "where <mask> is shown", OTHER, "-", "s")
+    title = f"Masked {learned(history)} named right" if title is None else title
     _finish(ax, title, "Share of masked genes")
     ax.yaxis.set_major_formatter(FuncFormatter(_percent))
     legend_beside(ax, handles + majority)
@@ -159,6 +170,43 @@ def zero_nonzero_curve(
     return ax
 
 
+def places_curve(
+    history: pd.DataFrame, *, title: str = "By what the model knows", ax: Axes | None = None
+) -> Axes:
+    """Validation perplexity of masked ranks: over all places, over those that show ``<mask>``, and
+    with the genes ruled out that the cell shows elsewhere; beside the best reference.
+
+    ``history`` has ``epoch``, ``perplexity``, ``hidden_perplexity`` and ``free_perplexity``. Lower
+    is better.
+
+    Raises
+    ------
+    DataError
+        If ``epoch`` or all three are missing.
+    """
+    ax = new_axes() if ax is None else ax
+    handles = [
+        *_line(ax, history, "hidden_perplexity", "places that show <mask>", OTHER, LINES[1], "s"),
+        *_line(ax, history, "perplexity", "all places", MODEL, "-", "o"),
+        *_line(ax, history, "free_perplexity", "genes shown ruled out", MODEL, LINES[2], "^"),
+    ]
+    _needed(handles, history, ("hidden_perplexity", "free_perplexity"))
+    references = _references(history)
+    if references:
+        best = min(references, key=lambda name: references[name])
+        line = _line(ax, history, f"ref_{best}", "best without a network", BEST, LINES[1], None)
+        handles += line
+        ax.set_ylim(top=_top(history["hidden_perplexity"].to_numpy(dtype=np.float64), references))
+    _finish(ax, title, "Perplexity (genes)")
+    legend_beside(ax, handles)
+    return ax
+
+
+def learned(history: pd.DataFrame) -> str:
+    """What the run of a history predicts: ``bins`` or, from ranks, ``genes``."""
+    return "genes" if "hidden_perplexity" in history else "bins"
+
+
 def training_curves(
     history: pd.DataFrame, *, best: str | None = None, rule: str | None = None
 ) -> NDArray[Any]:
@@ -174,7 +222,8 @@ def training_curves(
     if "epoch" not in history or not len(history):
         raise DataError(_lacking(history, ("epoch",)))
     grid = new_grid(2, 2, 13.6, 7.2, width_ratios=(1, 1.2))
-    draw = (loss_curve, perplexity_curve, masked_accuracy_curve, zero_nonzero_curve)
+    last = places_curve if learned(history) == "genes" else zero_nonzero_curve
+    draw = (loss_curve, perplexity_curve, masked_accuracy_curve, last)
     for ax, function in zip(grid.flat, draw, strict=True):
         how: Any = {"best": best, "rule": rule} if function is perplexity_curve else {}
         try:

@@ -55,7 +55,9 @@ def cards(context: Mapping[str, Any], run: Part | None) -> list[dict[str, str]]:
         best = next((row for row in rows if row["best"]), None)
         if model is not None:
             beside = f"best without a network: {best['value']}, {best['name']}" if best else ""
-            found.append(_card("Perplexity of masked bins", model["value"], "", beside))
+            found.append(
+                _card(f"Perplexity of masked {context['run']['what']}", model["value"], "", beside)
+            )
     for probe in context["probes"]:
         for table in probe["tables"][:1]:
             found += _score_cards(probe["label"], table)

@@ -12,7 +12,7 @@ from cellwright.interfaces import Score
 from cellwright.report.canvas import new_axes
 from cellwright.report.curves import REFERENCE_NAMES, perplexity_curve
 from cellwright.report.picture import picture
-from cellwright.report.run_section import rule_words
+from cellwright.report.run_section import rule_words, what
 from cellwright.report.score_table import ScoreTable, score_tables
 from cellwright.report.wording import count, duration, finite, number, percent
 
@@ -40,7 +40,7 @@ def run_html(metrics: Mapping[str, Any], history: pd.DataFrame | None = None) ->
     lines = [f"<b>{escape(str(metrics.get('name') or 'pretraining run'))}</b>"]
     perplexity = metrics.get("perplexity")
     if isinstance(perplexity, Mapping):
-        words = f"perplexity of masked bins <b>{number(perplexity.get('model'), 2)}</b>"
+        words = f"perplexity of masked {what(metrics)} <b>{number(perplexity.get('model'), 2)}</b>"
         best = metrics.get("best_reference")
         if finite(perplexity.get(best)) is not None:
             name = REFERENCE_NAMES.get(str(best), str(best))
@@ -51,9 +51,11 @@ def run_html(metrics: Mapping[str, Any], history: pd.DataFrame | None = None) ->
         lines.append(f'<span style="{SMALL}">{escape(rule)}</span>')
     accuracy = metrics.get("masked_accuracy")
     if isinstance(accuracy, Mapping):
+        ranks = what(metrics) == "genes"
+        simple = "the likeliest gene not shown" if ranks else "each gene's commonest bin"
         lines.append(
-            f"masked bins named right {percent(accuracy.get('model'), 1)}; "
-            f"each gene's commonest bin {percent(accuracy.get('majority'), 1)}"
+            f"masked {what(metrics)} named right {percent(accuracy.get('model'), 1)}; {simple} "
+            f"{percent(accuracy.get('majority'), 1)}"
         )
     cost = [
         f"{count(metrics.get('epochs'))} epochs" if finite(metrics.get("epochs")) else "",

@@ -10,9 +10,11 @@ from cellwright.report.checks import checks
 from cellwright.report.collect import Part
 from cellwright.report.curves import (
     REFERENCE_NAMES,
+    learned,
     loss_curve,
     masked_accuracy_curve,
     perplexity_curve,
+    places_curve,
     zero_nonzero_curve,
 )
 from cellwright.report.picture import Picture, picture
@@ -33,6 +35,7 @@ def run_section(run: Part) -> dict[str, Any]:
     metrics = run.metrics
     return {
         "name": run.name,
+        "what": what(metrics),
         "sentences": [str(s) for s in metrics.get("sentences") or ()],
         "rule": rule_words(metrics.get("rule")),
         "checks": checks(metrics),
@@ -43,6 +46,11 @@ def run_section(run: Part) -> dict[str, Any]:
         "examples": example_rows(run.extra.get("examples")),
         "missing": run.missing,
     }
+
+
+def what(metrics: Mapping[str, Any]) -> str:
+    """What the run predicts: ``bins`` or, from ranks, ``genes``."""
+    return "genes" if metrics.get("task") == "masked-ranks" else "bins"
 
 
 def rule_words(rule: Any) -> str:
@@ -120,7 +128,9 @@ def _facts(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
     gap = _mapping(metrics.get("gap"))
     falling = metrics.get("still_falling")
     facts = [
-        ("Masked bins named right", _beside(percent, accuracy, "model", "majority")),
+        (f"Masked {what(metrics)} named right", _told(metrics, accuracy)),
+        ("Perplexity with the genes shown ruled out", number(metrics.get("free_perplexity"), 2)),
+        ("Perplexity where <mask> is shown", number(metrics.get("hidden_perplexity"), 2)),
         ("Bits per masked gene", number(metrics.get("bits_per_gene"), 2)),
         ("Training and validation loss", _gap(gap)),
         (
@@ -139,12 +149,14 @@ def _facts(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
     return [(name, value) for name, value in facts if value != DASH]
 
 
-def _beside(write: Any, values: Mapping[str, Any], own: str, other: str) -> str:
-    if finite(values.get(own)) is None:
+def _told(metrics: Mapping[str, Any], accuracy: Mapping[str, Any]) -> str:
+    if finite(accuracy.get("model")) is None:
         return DASH
-    beside = finite(values.get(other))
-    words = write(values.get(own), 1)
-    return words if beside is None else f"{words}; each gene's commonest bin {write(beside, 1)}"
+    beside = finite(accuracy.get("majority"))
+    words = percent(accuracy.get("model"), 1)
+    ranks = what(metrics) == "genes"
+    simple = "the likeliest gene not shown" if ranks else "each gene's commonest bin"
+    return words if beside is None else f"{words}; {simple} {percent(beside, 1)}"
 
 
 def _gap(gap: Mapping[str, Any]) -> str:
@@ -178,10 +190,26 @@ def _pictures(run: Part) -> list[Picture]:
     rule = rule_words(metrics.get("rule")) or None
     last = history.iloc[-1]
     epochs = count(len(history))
+    of = learned(history)
+    fourth = (
+        picture(
+            lambda: places_curve(history, ax=new_axes(3.6, 3.3)),
+            f"Perplexity by what the model knows over {epochs} epochs: at the last epoch "
+            f"{number(last.get('hidden_perplexity'), 2)} where <mask> is shown, "
+            f"{number(last.get('free_perplexity'), 2)} with the genes shown ruled out.",
+        )
+        if of == "genes"
+        else picture(
+            lambda: zero_nonzero_curve(history, ax=new_axes(3.6, 3.3)),
+            f"Masked accuracy of zero and nonzero genes over {epochs} epochs: at the last epoch "
+            f"{percent(last.get('zero_accuracy'), 1)} and "
+            f"{percent(last.get('nonzero_accuracy'), 1)}.",
+        )
+    )
     return [
         picture(
             lambda: perplexity_curve(history, best=best, rule=rule, ax=new_axes(10.6, 4.3)),
-            f"Perplexity of masked bins over {epochs} epochs beside the references that need no "
+            f"Perplexity of masked {of} over {epochs} epochs beside the references that need no "
             f"network: at the last epoch {number(last.get('perplexity'), 2)}.",
         ),
         picture(
@@ -191,15 +219,10 @@ def _pictures(run: Part) -> list[Picture]:
         ),
         picture(
             lambda: masked_accuracy_curve(history, ax=new_axes(3.6, 3.3)),
-            f"Share of masked bins named right over {epochs} epochs: at the last epoch "
+            f"Share of masked {of} named right over {epochs} epochs: at the last epoch "
             f"{percent(last.get('masked_accuracy'), 1)}.",
         ),
-        picture(
-            lambda: zero_nonzero_curve(history, ax=new_axes(3.6, 3.3)),
-            f"Masked accuracy of zero and nonzero genes over {epochs} epochs: at the last epoch "
-            f"{percent(last.get('zero_accuracy'), 1)} and "
-            f"{percent(last.get('nonzero_accuracy'), 1)}.",
-        ),
+        fourth,
     ]
 
 
@@ -214,12 +237,15 @@ def example_rows(examples: Any) -> dict[str, Any] | None:
         top = [
             pair for pair in row.get("top") or () if isinstance(pair, Sequence) and len(pair) == 2
         ]
-        true = row.get("true_bin")
+        ranks = "true_gene" in row
+        true = row.get("true_gene") if ranks else row.get("true_bin")
         rank = next((i for i, pair in enumerate(top) if pair[0] == true), None)
         rows.append(
             {
-                "symbol": str(row.get("gene_symbol") or row.get("gene_id") or DASH),
-                "id": str(row.get("gene_id") or DASH),
+                "symbol": f"rank {row.get('rank', DASH)}"
+                if ranks
+                else str(row.get("gene_symbol") or row.get("gene_id") or DASH),
+                "id": str((row.get("shown") if ranks else row.get("gene_id")) or DASH),
                 "true": DASH if true is None else str(true),
                 "top": [
                     {"bin": str(name), "share": percent(share), "right": name == true}
@@ -237,7 +263,12 @@ def example_rows(examples: Any) -> dict[str, Any] | None:
         )
     if not rows:
         return None
+    ranks = any("true_gene" in row for row in examples["rows"] if isinstance(row, Mapping))
     return {
+        "heads": ("Place", "Shown", "True gene") if ranks else ("Gene", "Id", "True bin"),
+        "caption": "The true gene at each masked place and the three most probable genes"
+        if ranks
+        else "The true bin of each masked gene and the three most probable bins",
         "cell": str(examples.get("cell") or DASH),
         "rows": rows,
         "first": sum(row["rank"] == "the first guess" for row in rows),

@@ -8,16 +8,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from cellwright.data.atomic import atomic_file
+from cellwright.data.hashes import cell_hashes
 from cellwright.errors import RunError
 
 
 @dataclass(frozen=True)
 class FittedCells:
     """names_n: cell names; parts_n: train, val or test; hashes_n: hash of the counts of the
-    vocabulary's genes (``data.hashes.cell_hashes``), zero genes included."""
+    vocabulary's genes (``data.hashes.cell_hashes``), zero genes included, or of the cell's tokens
+    (``rank_hashes``)."""
 
     names_n: NDArray[np.str_]
     parts_n: NDArray[np.str_]
@@ -77,3 +80,19 @@ class FittedCells:
         if not same_genes:
             known_n |= np.isin(names_n, self.names_n[fitted])
         return np.where(known_n, "seen-unlabelled", "clean")
+
+
+def rank_hashes(ids_t: NDArray[np.int32], offsets_n: NDArray[np.int64]) -> NDArray[np.uint64]:
+    """One 64-bit hash per cell of its (place, token) pairs: a cell in ranks has no counts any more.
+
+    Parameters
+    ----------
+    ids_t, offsets_n
+        Tokens of all cells one after another, and (n + 1,) where each begins.
+    """
+    lengths_n = np.diff(offsets_n)
+    places_t = np.arange(len(ids_t)) - np.repeat(offsets_n[:-1], lengths_n)
+    shape = (len(lengths_n), int(lengths_n.max(initial=1)))
+    # Tokens from 1 on, because what is 0 is not there.
+    tokens_t = ids_t.astype(np.float64) + 1
+    return cell_hashes(sp.csr_matrix((tokens_t, places_t, offsets_n), shape=shape))

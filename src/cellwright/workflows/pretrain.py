@@ -10,26 +10,25 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import torch
 from anndata import AnnData
 
 from cellwright.config import nearest, read_toml, resolve, to_dict
 from cellwright.data.reading import counts_of, read_cells
 from cellwright.errors import Interrupted, RunError, SettingsError
-from cellwright.models.build import build_encoder
 from cellwright.report.notebook import run_html
 from cellwright.representations.encoder import settings_of
 from cellwright.training.checkpoint import has_checkpoint
 from cellwright.training.epoch_curves import EpochCurves
 from cellwright.training.hardware import check_accelerator
 from cellwright.training.loop import Progress, Row, assist, fit
-from cellwright.training.masked_bins import MaskedBins
 from cellwright.training.processes import is_first_process, processes, with_started_processes
-from cellwright.training.references import References
 from cellwright.training.run_folder import RunFolder
 from cellwright.training.settings import PRESETS, PretrainSettings
-from cellwright.workflows.pretrain_cells import RunCells, references_on, tokenized
+from cellwright.workflows.pretrain_bins import BinsTask
+from cellwright.workflows.pretrain_cells import tokenized
+from cellwright.workflows.pretrain_ranks import ranks_of_cells, ranks_of_corpus
 from cellwright.workflows.pretrain_result import SCHEMA, judged, write_result
+from cellwright.workflows.pretrain_task import PretrainTask
 from cellwright.workflows.provenance import provenance
 
 log = logging.getLogger(__name__)
@@ -49,9 +48,10 @@ class Pretrained:
         lines = [*self.sentences, "", f"perplexity on {self.metrics['scored_on']} cells:"]
         for name, value in self.metrics["perplexity"].items():
             mark = "  <- best without a network" if name == self.metrics["best_reference"] else ""
-            lines.append(f"  {name:15s} {value:8.3f}{mark}")
+            lines.append(f"  {name:17s} {value:9.3f}{mark}")
         rule = self.metrics["rule"]
-        lines.append(f"rules: {rule['bins']}; {rule['mask']}; {rule['genes']} genes")
+        tokens = rule.get("bins") or rule["tokens"]
+        lines.append(f"rules: {tokens}; {rule['mask']}; {rule['genes']} genes")
         lines += ["", *_examples(self.folder), "", f"run folder: {self.folder}"]
         return "\n".join(lines)
 
@@ -77,12 +77,13 @@ def pretrain(
     on_step: Callable[[Progress, int], None] | None = None,
     **flags: Any,
 ) -> Pretrained:
-    """Pretrain an encoder on cells by predicting masked bins, and judge it against no network.
+    """Pretrain an encoder on cells by predicting masked bins or ranks, and judge it against no network.
 
     Parameters
     ----------
     cells
-        AnnData or a path with raw counts. Without ``obs["split"]`` the cells are split here
+        AnnData or a path with raw counts, or with ranks the folder that ``cellwright tokenize`` or
+        Hugging Face ``datasets`` wrote, which stays on disk. Without ``obs["split"]`` the cells are split here
         (``split_by``, ``stratify``, ``val``, ``test``); bins and references are fitted on
         training cells only, ``val`` chooses the best epoch, ``test`` is scored once at the end.
     out
@@ -103,29 +104,53 @@ def pretrain(
     first = is_first_process()
     if first:
         folder.refuse(force=force, resume=resume)
-    subject = read_cells(cells)
-    counts = counts_of(subject, layer=layer, assume_counts=assume_counts)
-    tokens = tokenized(subject, counts, settings)
+    task = _task(cells, settings, layer, assume_counts)
     if resume:
-        _same_data(folder, tokens.facts)
+        _same_data(folder, task.facts)
     if resume and folder.is_finished():
         log.info("%s is finished; nothing to continue", folder.path)
     elif first:
         with folder.writing(force=force, resume=resume):
-            _write_inputs(folder, tokens, settings)
-            _train(folder, tokens, settings, resume, on_epoch, on_step)
+            _write_inputs(folder, task, settings)
+            _train(folder, task, settings, resume, on_epoch, on_step)
     else:
-        _train(folder, tokens, settings, resume)
+        _train(folder, task, settings, resume)
     return read_finished(folder.path, first_process=first)
+
+
+def _task(
+    cells: AnnData | Path | str, settings: PretrainSettings, layer: str | None, assume_counts: bool
+) -> PretrainTask:
+    """The cells in the tokens that the settings name."""
+    if not isinstance(cells, AnnData) and Path(cells).is_dir():
+        if not settings.ranks:
+            raise SettingsError(
+                f"{cells} is a folder, so it holds rank tokens if anything, but tokenizer is "
+                f"{settings.tokenizer!r}; add --tokenizer ranked, or give the .h5ad"
+            )
+        return ranks_of_corpus(Path(cells), settings)
+    subject = read_cells(cells)
+    if settings.ranks:
+        return ranks_of_cells(subject, settings, layer=layer, assume_counts=assume_counts)
+    counts = counts_of(subject, layer=layer, assume_counts=assume_counts)
+    return BinsTask(tokenized(subject, counts, settings), settings)
 
 
 def _examples(path: Path, most: int = 8) -> list[str]:
     """The first masked genes of the example cell: true bin, then the three likeliest."""
     found = RunFolder(path).read_json("examples.json")
-    lines = [f"masked genes of one {found['part']} cell, {found['cell']}: true bin | top 3"]
-    for row in found["rows"][:most]:
+    rows = found["rows"][:most]
+    ranks = bool(rows) and "true_gene" in rows[0]
+    what = "shown | true gene" if ranks else "true bin"
+    lines = [f"masked genes of one {found['part']} cell, {found['cell']}: {what} | top 3"]
+    for row in rows:
         top = ", ".join(f"{k} ({p:.0%})" for k, p in row["top"])
-        lines.append(f"  {row['gene_symbol']:15s} {row['true_bin']:3d} | {top}")
+        told = (
+            f"rank {row['rank']:5d} {row['shown']:12s} | {row['true_gene']:12s}"
+            if ranks
+            else f"{row['gene_symbol']:15s} {row['true_bin']:3d}"
+        )
+        lines.append(f"  {told} | {top}")
     return lines
 
 
@@ -199,38 +224,29 @@ def _same_data(folder: RunFolder, data: Mapping[str, Any]) -> None:
         )
 
 
-def _write_inputs(folder: RunFolder, tokens: RunCells, settings: PretrainSettings) -> None:
+def _write_inputs(folder: RunFolder, task: PretrainTask, settings: PretrainSettings) -> None:
     """What is known before training; ``config.toml`` first: it makes the folder that of a run."""
     folder.write_config(to_dict(settings))
-    tokens.vocabulary.save(folder.path / "vocabulary.tsv")
-    folder.write_tokenizer(settings.tokenizer, tokens.tokenizer.state())
-    tokens.chosen.save(folder.path / "split.toml")
-    tokens.fitted.save(folder.path / "cells.txt.gz")
-    folder.write_json("provenance.json", provenance(settings.seed, tokens.facts))
-    sizes = ", ".join(f"{count} {part}" for part, count in tokens.facts["cells"].items())
+    task.vocabulary.save(folder.path / "vocabulary.tsv")
+    folder.write_tokenizer(settings.tokenizer, task.tokenizer_state())
+    task.chosen.save(folder.path / "split.toml")
+    task.fitted.save(folder.path / "cells.txt.gz")
+    folder.write_json("provenance.json", provenance(settings.seed, task.facts))
+    sizes = ", ".join(f"{count} {part}" for part, count in task.facts["cells"].items())
     began = "continues" if has_checkpoint(folder.checkpoint) else "begins"
-    folder.log(f"{began}: {sizes} cells, {len(tokens.vocabulary)} genes. {tokens.chosen.note}")
+    folder.log(f"{began}: {sizes} cells, {len(task.vocabulary)} genes. {task.chosen.note}")
 
 
 def _train(
     folder: RunFolder,
-    tokens: RunCells,
+    task: PretrainTask,
     settings: PretrainSettings,
     resume: bool,
     on_epoch: Callable[[Row], None] | None = None,
     on_step: Callable[[Progress, int], None] | None = None,
 ) -> None:
     """Train on all processes; the first one then judges the model and writes what came out."""
-    beside = references_on(tokens, "val", settings)
-    log_frequencies_gk = torch.from_numpy(beside.log_bin_frequencies_gk)
-    build = partial(build_encoder, settings.encoder, log_frequencies_gk, settings.seed)
-    objective = MaskedBins(
-        tokens.parts["train"],
-        tokens.parts["val"],
-        settings.mask_rule,
-        settings.seed,
-        settings.val_batch_size,
-    )
+    build, objective = task.builder(), task.objective
     helper = partial(assist, build, objective, settings, folder.path, resume)
     model = build()
     with processes(settings, helper) as fabric:
@@ -255,7 +271,7 @@ def _train(
                     settings,
                     fabric,
                     folder,
-                    references=_reference_columns(beside),
+                    references=task.reference_columns(),
                     resume=resume,
                     on_epoch=epoch_done,
                     on_step=on_step,
@@ -265,11 +281,6 @@ def _train(
                 raise
         model = model.cpu()
         model.load_state_dict(fitted.best)
-        result = judged(model, tokens, settings, fitted, beside)
-        write_result(folder, model, tokens, settings, fitted, result)
+        result = judged(task, model, settings, fitted)
+        write_result(folder, task, model, settings, fitted, result)
         folder.log(" ".join(result["sentences"]))
-
-
-def _reference_columns(found: References) -> dict[str, float]:
-    columns = {f"ref_{name}": value for name, value in found.perplexity.items()}
-    return {**columns, "ref_majority_accuracy": found.accuracy["majority"]}

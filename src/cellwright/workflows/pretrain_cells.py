@@ -117,13 +117,13 @@ def _with_val(subject: AnnData, chosen: Split, settings: PretrainSettings) -> Sp
     )
 
 
-def tokenized(subject: AnnData, counts: Any, settings: PretrainSettings) -> RunCells:
-    """Split the cells and bin them; ``counts`` are the counts of ``subject``.
+def cell_names(subject: AnnData) -> NDArray[np.str_]:
+    """The names of the cells.
 
     Raises
     ------
     DataError
-        If a cell name stands twice, or the split leaves nothing to train on.
+        If one stands twice.
     """
     names = np.asarray(subject.obs_names, dtype=np.str_)
     if len(np.unique(names)) < len(names):
@@ -133,6 +133,18 @@ def tokenized(subject: AnnData, counts: Any, settings: PretrainSettings) -> RunC
             "splits are kept by cell name: make the names unique first, "
             "with cellwright unique"
         )
+    return names
+
+
+def tokenized(subject: AnnData, counts: Any, settings: PretrainSettings) -> RunCells:
+    """Split the cells and bin them; ``counts`` are the counts of ``subject``.
+
+    Raises
+    ------
+    DataError
+        If a cell name stands twice, or the split leaves nothing to train on.
+    """
+    names = cell_names(subject)
     chosen = chosen_split(subject, settings)
     judged = verdict(counts)
     vocabulary = Vocabulary.from_var(subject.var)
@@ -171,13 +183,13 @@ def tokenized(subject: AnnData, counts: Any, settings: PretrainSettings) -> RunC
         parts=parts,
         rows=rows,
         names=names,
-        units_n=_units(subject.obs, chosen.by, names),
+        units_n=units_of(subject.obs, chosen.by, names),
         fitted=FittedCells(names, part_of, hashes),
         facts=facts,
     )
 
 
-def _units(obs: pd.DataFrame, by: str | None, names: NDArray[np.str_]) -> NDArray[np.str_]:
+def units_of(obs: pd.DataFrame, by: str | None, names: NDArray[np.str_]) -> NDArray[np.str_]:
     """The group of each cell; a cell without one is a unit of its own, as in the split."""
     if by is None or by not in obs.columns:
         return names

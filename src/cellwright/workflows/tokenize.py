@@ -148,7 +148,7 @@ def tokenize(
             raise SettingsError(
                 "--cls goes with --vocabulary fit; another vocabulary has its special tokens"
             )
-        rows = _passing(obs)
+        rows = passing(obs)
         totals_n = None if total_counts is None else _totals(obs, total_counts)
         # Named first: a wrong name is said before any work.
         named = None if fit else named_tokenizer(
@@ -305,7 +305,7 @@ def _known(obs: pd.DataFrame, name: str) -> str:
     raise DataError(f"obs has no column {name!r}; {hint}")
 
 
-def _passing(obs: pd.DataFrame) -> NDArray[np.int64]:
+def passing(obs: pd.DataFrame) -> NDArray[np.int64]:
     """Positions of the cells with ``filter_pass`` 1, all without such a column."""
     if "filter_pass" not in obs.columns:
         return np.arange(len(obs))
