@@ -7,7 +7,13 @@ import pytest
 from scipy.stats import binom
 
 from cellwright.errors import DataError
-from cellwright.perturbation.null_genes import GeneProfile, NullGenes, adjusted, empirical_p
+from cellwright.perturbation.null_genes import (
+    GeneProfile,
+    NullGenes,
+    adjusted,
+    empirical_p,
+    robust_z,
+)
 
 
 def profile(g: int = 400, n: int = 500, seed: int = 0) -> GeneProfile:
@@ -66,6 +72,14 @@ def test_p_by_hand():
     assert empirical_p(-9.0, np.array([1.0, 2.0, 3.0, 4.0]), two_sided=True) == pytest.approx(1 / 5)
     assert empirical_p(5.0, np.array([])) == 1.0
     assert np.isnan(empirical_p(float("nan"), np.ones(3)))
+
+
+def test_z_by_hand_and_as_a_standard_score_of_normal_draws():
+    # Median 3, deviations 2 1 0 1 6, their median 1.
+    assert robust_z(6.0, np.array([1.0, 2, 3, 4, 9]), signed=True) == pytest.approx(3 / 1.4826)
+    null = np.exp(np.random.default_rng(0).normal(2.0, 0.5, 100_000))
+    assert robust_z(float(np.exp(3.0)), null) == pytest.approx(2.0, abs=0.03)
+    assert np.isnan(robust_z(0.0, null)) and np.isnan(robust_z(1.0, np.ones(9), signed=True))
 
 
 def test_false_discovery_rate_by_hand():

@@ -15,6 +15,8 @@ from cellwright.report.palette import COLOURS, INK, MUTED, NO_LABEL, OTHERS
 
 FOUND, NOT_FOUND = COLOURS[1], COLOURS[0]
 LEVEL = 0.05
+# Shifts that differ by more than this factor are drawn on a logarithmic axis.
+WIDE = 30
 SHIFTS = {
     "toward": "Share of the way from start to goal",
     "cosine": "Shift of the cell vector (1 - cosine)",
@@ -36,7 +38,7 @@ def ranked_shifts(
     ----------
     table
         Columns ``edit`` and, for the statistic S, ``S``, ``S_low``, ``S_high``, ``S_null``,
-        ``S_null_low``, ``S_null_high``, ``S_q``; the furthest first.
+        ``S_null_low``, ``S_null_high``, ``S_q``; in the order in which they are drawn.
 
     Raises
     ------
@@ -63,6 +65,10 @@ def ranked_shifts(
         if np.isfinite(ends[0]):
             ax.plot(ends, [y, y], color=colour, linewidth=1.6, zorder=3)
         ax.plot(row[statistic], y, marker=marker, color=colour, markersize=6, zorder=4)
+    drawn = shown[[statistic, f"{statistic}_null_low"]].to_numpy(dtype=np.float64)
+    drawn = drawn[np.isfinite(drawn)]
+    if statistic != "toward" and drawn.min() > 0 and drawn.max() > WIDE * drawn.min():
+        ax.set_xscale("log")
     if statistic == "toward":
         ax.axvline(0, color=MUTED, linewidth=0.8, zorder=0)
     ax.set_yticks(range(len(shown)), [plain(name, 28) for name in shown["edit"]])

@@ -71,7 +71,8 @@ def perturb(
 
     A cell is embedded again only where the tokens that the model reads have changed. Each mean
     shift is set beside that of random genes which stand at a like place in as many cells, edited
-    the same way; p is (b + 1) / (m + 1), q the false discovery rate over the edits asked for.
+    the same way; p is (b + 1) / (m + 1), q the false discovery rate over the edits asked for, and
+    z, by which edits are ranked, the robust standard deviations of that null.
 
     Parameters
     ----------
@@ -171,8 +172,13 @@ def perturb(
     )
     headline = "cosine" if direction is None else "toward"
     table = _table(plan, shifts, profile, model.vocabulary, drawn, kind, factor, headline)
-    asked = table[: plan.asked].sort_values(headline, ascending=False, kind="stable")
-    rest = table[plan.asked :][[c for c in table.columns if table[c][plan.asked :].notna().any()]]
+    shown = ["cosine", "genes"] if direction is None else ["toward", "cosine", "genes"]
+    # By z: the raw shift follows the place of a gene first of all.
+    asked = table[: plan.asked].sort_values(
+        [f"{headline}_z", headline], ascending=False, kind="stable"
+    )
+    rest = table[plan.asked :]
+    rest = rest[["edit", "gene_ids", "place", "detection", "front", "cells", "changed", *shown]]
     seconds = time.perf_counter() - started
     settings = {
         "genes": names,
@@ -210,7 +216,7 @@ def perturb(
             "agreement": direction.agreement,
             "auc": direction.auc,
         },
-        checks=checks_of(asked, kind, headline, drawn, direction, null),
+        checks=checks_of(asked, kind, headline, drawn, direction, null, within),
         sentences=sentences_of(asked, rest, headline, within),
         provenance=provenance(
             seed,

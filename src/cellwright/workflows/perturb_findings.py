@@ -28,12 +28,13 @@ def checks_of(
     drawn: DrawnCells,
     direction: Direction | None,
     null: int,
+    within: bool,
 ) -> tuple[Check, ...]:
     """The reasons to doubt, warnings first."""
     return tuple(
         sorted(
             [
-                *_about_null(table, headline, null),
+                *_about_null(table, headline, null, within),
                 *_about_front(table, kind),
                 *_about_direction(direction, drawn),
                 *_about_cells(table, drawn),
@@ -93,7 +94,7 @@ def _rho(a: pd.Series, b: pd.Series) -> float:
     return float(spearmanr(a[kept], b[kept]).statistic)
 
 
-def _about_null(table: pd.DataFrame, headline: str, null: int) -> list[Check]:
+def _about_null(table: pd.DataFrame, headline: str, null: int, within: bool) -> list[Check]:
     checks = []
     if null == 0:
         return [
@@ -134,7 +135,9 @@ def _about_null(table: pd.DataFrame, headline: str, null: int) -> list[Check]:
                 "note",
                 f"With {fewest} random genes p is never below {1 / (fewest + 1):.3g}; one edit of "
                 f"{tested:,} alone cannot pass the false discovery rate.",
-                f"Raise --null to {int(np.ceil(tested / LEVEL)):,} to let a single gene pass.",
+                "Take the first by z and ask for them by name, with another --seed for other cells."
+                if within
+                else f"Raise --null to {int(np.ceil(tested / LEVEL)):,} to let one edit alone pass.",
             )
         )
     return checks

@@ -23,7 +23,7 @@ _FOR_HISTOGRAM = 50
 
 @dataclass(frozen=True)
 class PerturbResult:
-    """What the edits did, the furthest first.
+    """What the edits did, those first that stand out most from their null.
 
     table: one row per edit asked for. null: one row per null edit, empty where all genes are the
     null of each other. genes: of the first edits, the other genes whose contextual vectors moved
@@ -102,6 +102,7 @@ class PerturbResult:
             f"{self.headline}_low": "low",
             f"{self.headline}_high": "high",
             f"{self.headline}_null": "null",
+            f"{self.headline}_z": "z",
             f"{self.headline}_p": "p",
             f"{self.headline}_q": "q",
             "cells": "cells",
@@ -131,7 +132,8 @@ class PerturbResult:
         return p_histogram(self.table[f"{self.headline}_p"], title=self._title)
 
     def write(self, out: Path, *, force: bool = False) -> None:
-        """Write perturb.csv, null.csv, genes.csv, metrics.json, provenance.json and figures.
+        """Write perturb.csv, metrics.json, provenance.json, figures, and where there is something to
+        write null.csv and genes.csv.
 
         Raises
         ------
@@ -142,6 +144,8 @@ class PerturbResult:
         """
         with atomic_folder(out, force=force) as folder:
             for name in ("table", "null", "genes"):
+                if name != "table" and not len(getattr(self, name)):
+                    continue
                 file = "perturb.csv" if name == "table" else f"{name}.csv"
                 getattr(self, name).to_csv(folder / file, index=False, lineterminator="\n")
             figures = folder / "figures"

@@ -13,7 +13,7 @@ from cellwright.evaluation.comparison import FEWEST_UNITS
 from cellwright.evaluation.intervals import percentile, units_worth
 from cellwright.evaluation.resampling import by_row
 from cellwright.perturbation.insilico import Plan
-from cellwright.perturbation.null_genes import adjusted, empirical_p
+from cellwright.perturbation.null_genes import adjusted, empirical_p, robust_z
 
 RESAMPLES = 2000
 
@@ -43,7 +43,7 @@ def edit_rows(
     ``units`` (what the intervals resample, empty where there are fewer than six of it), and for
     each statistic S its mean over cells ``S``; for edits asked for also ``S_low``, ``S_high`` (95 %),
     ``S_null``, ``S_null_low``, ``S_null_high`` (median and central 95 % of the null in as many cells),
-    ``S_p``, ``S_q``; and ``null`` (how many null edits).
+    ``S_p``, ``S_q``, ``S_z`` (its place in the null in robust standard deviations); and ``null`` (how many null edits).
     """
     edits = len(plan.sets)
     # The pairs of each edit, its cells in the order in which they were taken.
@@ -57,7 +57,7 @@ def edit_rows(
         "null": [m.size for m in plan.null_am] + [0] * (edits - plan.asked),
     }
     names = list(shift_sp)
-    filled = {name: np.full((edits, 7), np.nan) for name in names}
+    filled = {name: np.full((edits, 8), np.nan) for name in names}
     units: list[tuple[str, int]] = [("", 0)] * edits
     sums = {name: np.cumsum(np.append(0.0, shift_sp[name][order_p])) for name in names}
 
@@ -90,10 +90,11 @@ def edit_rows(
             if null_m.size:
                 row[3:6] = np.quantile(null_m, [0.5, 0.025, 0.975])
                 row[6] = empirical_p(float(row[0]), null_m, two_sided=name in two_sided)
+                row[7] = robust_z(float(row[0]), null_m, signed=name in two_sided)
     out["unit"] = [unit for unit, _ in units]
     out["units"] = [count for _, count in units]
     for name in names:
-        parts = ("", "_low", "_high", "_null", "_null_low", "_null_high", "_p")
+        parts = ("", "_low", "_high", "_null", "_null_low", "_null_high", "_p", "_z")
         for column, part in enumerate(parts):
             out[name + part] = filled[name][:, column]
         q_e = np.full(edits, np.nan)
