@@ -7,8 +7,10 @@ from pathlib import Path
 from cellwright.errors import SettingsError
 from cellwright.representations import encoder
 from cellwright.representations.encoder import EncoderRun
+from cellwright.representations.finetuned import FinetunedRun, with_head
 from cellwright.representations.geneformer import GeneformerRun, load_geneformer
 from cellwright.representations.geneformer_files import is_checkpoint
+from cellwright.representations.rank_run import is_rank_run, load_rank_run
 from cellwright.tokens.rank_vocabulary import RankVocabulary
 
 
@@ -17,8 +19,8 @@ def load(
     *,
     name: str | None = None,
     vocabulary: RankVocabulary | Path | str | None = None,
-) -> EncoderRun | GeneformerRun:
-    """Load a finished run, or a Hugging Face folder of a Geneformer checkpoint.
+) -> EncoderRun | GeneformerRun | FinetunedRun:
+    """Load a finished run, fine-tuned or not, or a Hugging Face folder of a Geneformer checkpoint.
 
     Parameters
     ----------
@@ -35,7 +37,7 @@ def load(
         If a vocabulary is given for a run, which has its own.
     """
     if is_checkpoint(path):
-        return load_geneformer(path, vocabulary, name=name)
+        return with_head(load_geneformer(path, vocabulary, name=name), path)
     if vocabulary is not None:
         raise SettingsError(f"{path} is no checkpoint with a config.json: it takes no vocabulary")
-    return encoder.load(path, name=name)
+    return with_head(encoder.load(path, name=name), path)

@@ -21,7 +21,11 @@ from cellwright.models.freezing import Encoder, freeze_layers
 from cellwright.models.heads import BinClassifier, ClassHead, RankClassifier, TokenClassifier
 from cellwright.models.lora import add_lora, merge_lora
 from cellwright.models.rank_encoder import RankEncoder
-from cellwright.training.hardware import fabric_precision
+from cellwright.training.hardware import (
+    accelerator_in_use,
+    check_accelerator,
+    fabric_precision,
+)
 from cellwright.training.labelled import (
     CellLabels,
     CellTokens,
@@ -31,6 +35,7 @@ from cellwright.training.labelled import (
     pooled,
 )
 from cellwright.training.loop import fit
+from cellwright.training.processes import calm
 from cellwright.training.run_folder import RunFolder
 from cellwright.training.token_labels import (
     IGNORED,
@@ -123,9 +128,11 @@ class FinetuneSettings:
 
     def fabric(self) -> Fabric:
         """One process on the hardware asked for."""
-        device = Fabric(accelerator=self.accelerator, devices=1).device.type
-        precision: Any = fabric_precision(self.precision, device)
-        return Fabric(accelerator=self.accelerator, devices=1, precision=precision)
+        check_accelerator(self.accelerator)
+        on = accelerator_in_use(self.accelerator)
+        precision: Any = fabric_precision(self.precision, on)
+        with calm():
+            return Fabric(accelerator=on, devices=1, precision=precision)
 
 
 @dataclass(frozen=True)

@@ -123,7 +123,7 @@ def processes(settings: PretrainSettings, work: Work) -> Iterator[Fabric]:
     """
     world = settings.devices * settings.num_nodes
     outside = _outside()
-    with _calm():
+    with calm():
         if world == 1:
             fabric = _fabric(settings, None)
             fabric.launch()
@@ -206,7 +206,7 @@ def _help(work: Work, settings: PretrainSettings, rank: int, port: int, ready: C
     # Ctrl-C reaches every process of a terminal; the first one hears it and tells the others.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
-        with _calm(), _threads(settings.devices):
+        with calm(), _threads(settings.devices):
             fabric = _fabric(settings, Together(rank, settings.devices, port))
             ready.send(True)
             ready.close()
@@ -256,7 +256,7 @@ def _threads(processes: int) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _calm() -> Iterator[None]:
+def calm() -> Iterator[None]:
     """Keep Fabric's notes to itself: the command line says what matters."""
     logger = logging.getLogger("lightning_fabric")
     before = logger.level

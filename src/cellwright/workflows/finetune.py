@@ -1,0 +1,468 @@
+"""Fine-tune a run on labels, and put it beside what needs no pretraining, on the same folds."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from anndata import AnnData
+from numpy.typing import NDArray
+
+from cellwright.data.atomic import refuse_existing
+from cellwright.data.disk.arrays import usable_cores
+from cellwright.data.split import PARTS
+from cellwright.errors import SettingsError
+from cellwright.evaluation.annotation import Annotation
+from cellwright.evaluation.answer_checks import require_classes
+from cellwright.evaluation.class_scores import measure_classes
+from cellwright.evaluation.classifiers import CLASSIFIERS
+from cellwright.evaluation.comparison import judge
+from cellwright.evaluation.folds import Design, Fold, grouped_folds
+from cellwright.evaluation.seen import worst_seen
+from cellwright.evaluation.sentences import verdicts
+from cellwright.interfaces import Check, Predictions
+from cellwright.models.freezing import freeze_layers
+from cellwright.models.lora import add_lora
+from cellwright.representations.finetuned import (
+    Base,
+    FinetunedRun,
+    base_of,
+    finetuned_run,
+    new_classifier,
+)
+from cellwright.representations.loading import load
+from cellwright.training.finetuning import FinetuneSettings, FittedCellClassifier, finetune_cells
+from cellwright.workflows import finetune_folder
+from cellwright.workflows.designs import (
+    Exam,
+    batch_column,
+    check_designs,
+    group_column,
+    group_values,
+    require_passed,
+)
+from cellwright.workflows.finetune_methods import (
+    FINETUNED,
+    FROZEN,
+    Contest,
+    FoldAnswer,
+    answer,
+    carve,
+    method_names,
+)
+from cellwright.workflows.finetune_result import FROZEN_METHOD, FinetuneResult
+from cellwright.workflows.labels import Labels, read_labels
+from cellwright.workflows.pictures import Picture, picture
+from cellwright.workflows.projections import narrowed
+from cellwright.workflows.subject import Subject, read_subject
+from cellwright.workflows.views import build_views
+
+log = logging.getLogger("cellwright.workflows.finetune")
+
+FEWEST_PICTURED = 20
+
+
+def finetune(
+    run: Base | FinetunedRun | Path | str,
+    source: AnnData | Path | str,
+    *,
+    label: str,
+    positive: str | Sequence[str] | None = None,
+    negative: str | Sequence[str] | None = None,
+    ignore_unmapped: bool = False,
+    min_cells: int = 0,
+    group: str | None = "auto",
+    folds: int = 5,
+    classifiers: Sequence[str] = CLASSIFIERS,
+    scratch: bool = True,
+    settings: FinetuneSettings | None = None,
+    vocabulary: Path | str | None = None,
+    size_column: str | None = None,
+    layer: str | None = None,
+    assume_counts: bool = False,
+    out: Path | str | None = None,
+    force: bool = False,
+    strict: bool = False,
+    progress: Callable[[int, int, str], None] | None = None,
+) -> FinetuneResult:
+    """Fine-tune a pretrained run to name classes, always beside what does without it.
+
+    Every method learns from the same training cells of each fold, and whatever it has to choose
+    (when to stop, how strong a penalty) it chooses inside them.
+
+    Parameters
+    ----------
+    run
+        A run folder or the folder of a Geneformer checkpoint, or either loaded.
+    source
+        AnnData (left as it is) or the path of an h5ad, with raw counts.
+    label, positive, negative, ignore_unmapped, min_cells
+        As in :func:`cellwright.workflows.labels.read_labels`.
+    group, folds
+        Column whose groups are held out whole; ``"auto"`` for donor, library or batch where there
+        is one; None or ``"none"`` for single cells.
+    classifiers
+        The classical classifiers beside it, on log counts of variable genes and on components.
+    scratch
+        Whether the same network is also trained from random weights.
+    settings
+        Of fine-tuning; its seed is that of folds, intervals and pictures too.
+    vocabulary
+        Table of a checkpoint's series.
+    size_column, layer, assume_counts
+        As for :func:`cellwright.workflows.probe.probe`.
+    out, force
+        Folder to write; replace it if it exists.
+    strict
+        Raise if a check fails, after everything is written.
+    progress
+        Called with the answers given, those to give, and the method at work.
+
+    Raises
+    ------
+    DataError
+        If cells or labels do not fit, or a fold leaves one class to learn from.
+    SettingsError
+        For an unknown classifier, more frozen layers than there are, a label that is not there.
+    RunError
+        If the run is unfinished or ``out`` exists.
+    CheckFailed
+        Under ``strict``.
+    """
+    settings = settings or FinetuneSettings()
+    if out is not None:
+        refuse_existing(out, force=force)
+    loaded = load(run, vocabulary=vocabulary) if isinstance(run, str | Path) else run
+    base = base_of(loaded)
+    _try_settings(base, settings)
+    subject = read_subject(source, layer=layer, assume_counts=assume_counts)
+    obs = subject.cells.obs
+    labels = read_labels(
+        obs,
+        label,
+        positive=positive,
+        negative=negative,
+        ignore_unmapped=ignore_unmapped,
+        min_cells=min_cells,
+    )
+    column = group_column(obs, group, label)
+    groups_n = None if column is None else group_values(obs, column)
+    design = _design(labels, obs.index.to_numpy(dtype=str), groups_n, column, folds, settings.seed)
+    views = build_views(
+        subject,
+        batch=batch_column(obs, column, label),
+        size=size_column,
+        seed=settings.seed,
+    )
+    methods = method_names(views, classifiers, scratch=scratch)
+    contest = Contest(subject, base, views, settings, groups_n, threads=usable_cores())
+    seen_n = loaded.seen(subject.slim, assume_counts=assume_counts)
+    given, seconds = _answers(contest, labels, design, methods, progress)
+    units_n = np.asarray(obs.index, dtype=str) if groups_n is None else groups_n
+    predictions = [_predictions(m, given[m], labels, design, units_n, seen_n) for m in methods]
+    measure = partial(measure_classes, positive=labels.positive)
+    found = judge(predictions, measure, seed=settings.seed)
+    beside = judge(
+        [p if p.rep == FINETUNED else _as_baseline(p) for p in predictions if not p.baseline],
+        measure,
+        seed=settings.seed,
+    )
+    result_run, final, final_fitted = _final(
+        contest, labels, seen_n, name=f"{base.name}-{label}", loaded=base
+    )
+    pictures = _pictures(contest, result_run, labels, final["picture_rows"])
+    fitted = [a.fitted for a in given[FINETUNED]] + [final_fitted]
+    result = FinetuneResult(
+        run=result_run,
+        labels=labels,
+        design=design,
+        answers=tuple(predictions),
+        scores=found.scores,
+        differences=(*found.differences, *beside.differences),
+        checks=(*_leaks(subject, labels, design, groups_n, column), *found.checks),
+        sentences=(
+            *found.sentences,
+            *(s for s in verdicts(beside.scores, beside.differences) if s not in found.sentences),
+            *_notes(given, design, final),
+            *views.notes,
+        ),
+        chosen={m: [a.chosen for a in given[m]] for m in methods},
+        seconds=seconds,
+        histories=tuple(f.history for f in fitted if f is not None),
+        final=final,
+        pictures=pictures,
+        settings=asdict(settings),
+        cells_n=tuple(map(str, obs.index)),
+        base=base.name,
+        folder=None if out is None else Path(out),
+    )
+    if out is not None:
+        finetune_folder.write(result, Path(out), force=force)
+    if strict:
+        require_passed(result.checks, result.folder)
+    return result
+
+
+def _try_settings(run: Base, settings: FinetuneSettings) -> None:
+    """Freeze and adapt a copy: what cannot work is said before any data are read."""
+    encoder = new_classifier(run, 2).encoder
+    freeze_layers(encoder, settings.freeze_layers)
+    if settings.lora_rank is not None:
+        add_lora(encoder, settings.lora_rank, settings.lora_alpha)
+    settings.fabric()
+
+
+def _design(
+    labels: Labels,
+    names_n: NDArray[np.str_],
+    groups_n: NDArray[np.str_] | None,
+    column: str | None,
+    folds: int,
+    seed: int,
+) -> Design:
+    """Whole groups held out, each once; without groups single cells, class by class."""
+    require_classes(labels.codes_n, labels.classes, labels.column)
+    if groups_n is not None:
+        return grouped_folds(
+            labels.codes_n,
+            groups_n,
+            group_name=column or "groups",
+            folds=folds,
+            seed=seed,
+            classes=labels.classes,
+        )
+    if folds < 2:
+        raise SettingsError(f"folds is {folds}; cross-validation needs at least 2")
+    rng = np.random.default_rng(seed)
+    fold_n = np.full(len(names_n), -1)
+    dealt = 0
+    for code in range(len(labels.classes)):
+        rows = np.flatnonzero(labels.codes_n == code)
+        rows = rng.permutation(rows[np.argsort(names_n[rows], kind="stable")])
+        # Where one class ends the next goes on, so that folds are of one size.
+        fold_n[rows] = (dealt + np.arange(len(rows))) % folds
+        dealt += len(rows)
+    inside = fold_n >= 0
+    made = [
+        Fold(np.flatnonzero(inside & (fold_n != f)), np.flatnonzero(fold_n == f))
+        for f in range(folds)
+        if (fold_n == f).any()
+    ]
+    note = "single cells held out: no column groups them, so scores may flatter every method alike"
+    return Design("random", "cells", "cells", tuple(made), note)
+
+
+def _answers(
+    contest: Contest,
+    labels: Labels,
+    design: Design,
+    methods: Sequence[str],
+    progress: Callable[[int, int, str], None] | None,
+) -> tuple[dict[str, list[FoldAnswer]], dict[str, float]]:
+    """What every method answered in every fold, and the seconds it took in all."""
+    given: dict[str, list[FoldAnswer]] = {method: [] for method in methods}
+    seconds = dict.fromkeys(methods, 0.0)
+    whole, done = len(methods) * len(design.folds), 0
+    for number, fold in enumerate(design.folds):
+        for method in methods:
+            if progress is not None:
+                progress(done, whole, f"{method}, fold {number + 1} of {len(design.folds)}")
+            start = time.perf_counter()
+            given[method].append(
+                answer(
+                    method,
+                    contest,
+                    labels.codes_n,
+                    labels.classes,
+                    fold.train,
+                    fold.test,
+                    seed=contest.settings.seed,
+                )
+            )
+            seconds[method] += time.perf_counter() - start
+            done += 1
+        log.debug("fold %d of %d is done", number + 1, len(design.folds))
+    if progress is not None:
+        progress(whole, whole, "")
+    return given, seconds
+
+
+def _predictions(
+    method: str,
+    given: Sequence[FoldAnswer],
+    labels: Labels,
+    design: Design,
+    units_n: NDArray[np.str_],
+    seen_n: NDArray[np.str_],
+) -> Predictions:
+    rows = np.concatenate([fold.test for fold in design.folds])
+    fold_m = np.repeat(np.arange(len(design.folds)), [len(f.test) for f in design.folds])
+    order = np.argsort(rows)
+    probability_mk = np.concatenate([a.probability_mk for a in given])[order]
+    rows = rows[order]
+    uses_run = method in (FINETUNED, FROZEN_METHOD)
+    seen = worst_seen(
+        seen_n[rows], name="the run", where=f"that the {design.name} design holds out"
+    )
+    return Predictions(
+        task="annotation",
+        rep=method,
+        model="fine-tuned" if method == FINETUNED else method.rpartition(" + ")[2],
+        split=design.name,
+        fold_unit=design.fold_unit,
+        classes=labels.classes,
+        rows_m=rows,
+        truth_m=labels.codes_n[rows],
+        predicted_m=probability_mk.argmax(axis=1),
+        probability_mk=probability_mk,
+        unit_m=units_n[rows].astype(np.str_),
+        unit=design.unit,
+        fold_m=fold_m[order],
+        seen=seen if uses_run else "clean",
+        baseline=not uses_run,
+    )
+
+
+def _as_baseline(p: Predictions) -> Predictions:
+    return Predictions(**{**p.__dict__, "baseline": True})
+
+
+def _final(
+    contest: Contest, labels: Labels, seen_n: NDArray[np.str_], *, name: str, loaded: Base
+) -> tuple[FinetunedRun, dict[str, Any], FittedCellClassifier]:
+    """The run to keep: fitted on train cells, stopped on validation cells, asked about test cells."""
+    settings, codes_n = contest.settings, labels.codes_n
+    parts_n, how = _parts(contest, labels, seen_n)
+    train, val, test = (np.flatnonzero((parts_n == part) & (codes_n >= 0)) for part in PARTS)
+    model = new_classifier(loaded, len(labels.classes), settings.head_dropout)
+    fitted = finetune_cells(model, contest.tokens, codes_n, train, val, settings)
+    right = None
+    if len(test):
+        probability_mk = fitted.probability(contest.tokens, test)
+        right = float((probability_mk.argmax(axis=1) == codes_n[test]).mean())
+    used = np.flatnonzero(parts_n != "")
+    made = finetuned_run(
+        loaded,
+        fitted,
+        contest.subject.slim[used],
+        parts_n[used],
+        classes=labels.classes,
+        label=labels.column,
+        name=name,
+        assume_counts=contest.subject.assume_counts,
+    )
+    facts = {
+        "parts": how,
+        "train": len(train),
+        "val": len(val),
+        "test": len(test),
+        "best_epoch": fitted.best_epoch,
+        "parameters_trained": fitted.trained,
+        "seconds": fitted.seconds,
+        "test_accuracy": right,
+        "picture_rows": test,
+    }
+    return made, facts, fitted
+
+
+def _parts(
+    contest: Contest, labels: Labels, seen_n: NDArray[np.str_]
+) -> tuple[NDArray[np.str_], str]:
+    """train, val, test per labelled cell, empty for the others: the file's split, else the cells
+    the pretrained run has not seen as test, else a fifth held back."""
+    obs, seed, groups_n = contest.subject.cells.obs, contest.settings.seed, contest.groups_n
+    rows = np.flatnonzero(labels.codes_n >= 0)
+    parts_n = np.full(len(obs), "", dtype="<U5")
+    classes = len(labels.classes)
+
+    def whole(chosen: NDArray[np.int64]) -> bool:
+        return len(np.unique(labels.codes_n[chosen])) == classes
+
+    if "split" in obs.columns and set(obs["split"].astype(str)) <= set(PARTS):
+        given_n = obs["split"].astype(str).to_numpy()
+        if whole(rows[given_n[rows] == "train"]) and (given_n[rows] == "val").any():
+            parts_n[rows] = given_n[rows]
+            return parts_n, "the split of the file"
+    clean = rows[seen_n[rows] == "clean"]
+    rest = rows[seen_n[rows] != "clean"]
+    how = "a fifth of the cells held back"
+    if len(clean) >= FEWEST_PICTURED and len(rest) and whole(clean) and whole(rest):
+        learn, test, how = rest, clean, "the cells the pretrained run has not seen held back"
+    else:
+        learn, test, _ = carve(rows, labels.codes_n, groups_n, 0.2, seed)
+        test = test if len(learn) < len(rows) else rows[:0]
+    train, val, _ = carve(learn, labels.codes_n, groups_n, contest.settings.val, seed + 1)
+    parts_n[test] = "test"
+    parts_n[train] = "train"
+    if len(train) < len(learn):
+        parts_n[val] = "val"
+    return parts_n, how
+
+
+def _pictures(
+    contest: Contest, run: FinetunedRun, labels: Labels, rows_m: NDArray[np.int64]
+) -> dict[str, Picture]:
+    """UMAP of the vectors before and after, of cells whose labels the run was not given."""
+    if len(rows_m) < FEWEST_PICTURED:
+        return {}
+    subject = contest.subject
+    after_nd = run.transform(subject.slim, assume_counts=subject.assume_counts)
+    return {
+        which: picture(
+            which,
+            narrowed(vectors_nd[rows_m]),
+            labels.class_n[rows_m],
+            "umap",
+            seed=contest.settings.seed,
+        )
+        for which, vectors_nd in ((FROZEN, contest.frozen_nd), (FINETUNED, after_nd))
+    }
+
+
+def _leaks(
+    subject: Subject,
+    labels: Labels,
+    design: Design,
+    groups_n: NDArray[np.str_] | None,
+    column: str | None,
+) -> list[Check]:
+    task = Annotation(
+        label_codes_n=labels.codes_n,
+        classes=labels.classes,
+        cell_names_n=np.asarray(subject.cells.obs.index, dtype=np.str_),
+        groups_n=groups_n,
+        group_name=column or "groups",
+        label=labels.column,
+    )
+    checks = check_designs(Exam((task,), (design,), column, None, ()), subject, labels)
+    if design.note:
+        checks.append(Check("folds", "note", f"The {design.name} design has {design.note}."))
+    return checks
+
+
+def _notes(given: dict[str, list[FoldAnswer]], design: Design, final: dict[str, Any]) -> list[str]:
+    counted: dict[str, int] = {}
+    for answers in given.values():
+        for note in (n for a in answers for n in a.notes):
+            counted[note] = counted.get(note, 0) + 1
+    folds = len(design.folds)
+    lines = [f"{note} (in {n} of {folds} folds)." for note, n in counted.items()]
+    unchanged = sum(a.chosen["epoch"] == 0 for a in given[FINETUNED])
+    if unchanged:
+        lines.append(
+            f"In {unchanged} of {folds} folds no epoch of fine-tuning was better on validation "
+            "cells than a linear head on the untouched encoder, which was taken."
+        )
+    right = final["test_accuracy"]
+    told = "" if right is None else f", which names {right:.3f} of {final['test']} held-out cells"
+    lines.append(
+        f"The run that is kept learned from {final['train']} cells and stopped at epoch "
+        f"{final['best_epoch']} by {final['val']} others ({final['parts']}){told}."
+    )
+    return lines
