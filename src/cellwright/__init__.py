@@ -25,6 +25,7 @@ _PUBLIC = {
     "perturb": "cellwright.workflows.perturb",
     "probe": "cellwright.workflows.probe",
     "cluster": "cellwright.workflows.cluster",
+    "finetune": "cellwright.workflows.finetune",
     "tokenize": "cellwright.workflows.tokenize",
     "study": "cellwright.workflows.study",
     "load": "cellwright.representations.loading",

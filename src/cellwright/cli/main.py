@@ -25,6 +25,7 @@ from cellwright.cli import (
     doctor,
     embed,
     fetch,
+    finetune,
     inspect,
     join,
     map,
@@ -70,6 +71,7 @@ app.command("crop")(crop.crop)
 app.command("doctor")(doctor.doctor)
 app.command("embed")(embed.embed)
 app.command("fetch")(fetch.fetch)
+app.command("finetune")(finetune.finetune)
 app.command("inspect")(inspect.inspect)
 app.command("join")(join.join)
 app.command("map")(map.map)
