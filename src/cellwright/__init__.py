@@ -26,6 +26,7 @@ _PUBLIC = {
     "probe": "cellwright.workflows.probe",
     "cluster": "cellwright.workflows.cluster",
     "finetune": "cellwright.workflows.finetune",
+    "classify_genes": "cellwright.workflows.classify_genes",
     "tokenize": "cellwright.workflows.tokenize",
     "study": "cellwright.workflows.study",
     "load": "cellwright.representations.loading",

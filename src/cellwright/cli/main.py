@@ -19,6 +19,7 @@ import typer
 
 from cellwright import __version__
 from cellwright.cli import (
+    classify_genes,
     cluster,
     console,
     crop,
@@ -66,6 +67,7 @@ def _root(
     """Build representation models of single cells and prove whether they are right."""
 
 
+app.command("classify-genes")(classify_genes.classify_genes)
 app.command("cluster")(cluster.cluster)
 app.command("crop")(crop.crop)
 app.command("doctor")(doctor.doctor)
