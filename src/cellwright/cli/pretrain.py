@@ -1,4 +1,4 @@
-"""``cellwright pretrain``: masked-bin pretraining from counts to a finished run folder."""
+"""``cellwright pretrain``: masked bins or ranks, from counts or tokens to a finished run folder."""
 
 from __future__ import annotations
 
@@ -9,12 +9,17 @@ import typer
 
 from cellwright.cli import console
 
-_SPLIT, _TOKENS, _ENCODER = "Split", "Tokens and mask", "Encoder"
+_SPLIT, _TOKENS, _RANKS, _ENCODER = "Split", "Tokens and mask", "Ranked tokens", "Encoder"
 _TRAINING, _HARDWARE = "Training", "Hardware"
 
 
 def pretrain(
-    file: Annotated[Path, typer.Argument(help="The .h5ad with raw counts.", metavar="FILE")],
+    file: Annotated[
+        Path,
+        typer.Argument(
+            help="The .h5ad with raw counts, or a folder of rank tokens.", metavar="FILE"
+        ),
+    ],
     out: Annotated[
         Path, typer.Option("-o", "--out", help="Run folder to write.", rich_help_panel="Output")
     ],
@@ -60,7 +65,7 @@ def pretrain(
     tokenizer: Annotated[
         str | None,
         typer.Option(
-            help="binned (per gene) or cell-binned (scGPT). [default: binned]",
+            help="binned (per gene), cell-binned (scGPT) or ranked (Geneformer). [default: binned]",
             rich_help_panel=_TOKENS,
         ),
     ] = None,
@@ -81,6 +86,37 @@ def pretrain(
             "--zero-bin/--no-zero-bin",
             help="Zero is a bin of its own, or shares the lowest (published rule).",
             rich_help_panel=_TOKENS,
+        ),
+    ] = None,
+    vocabulary: Annotated[
+        str | None,
+        typer.Option(
+            help="Ranked: a table of genes and medians, a run, or 'fit': nonzero medians of the "
+            "training cells (of a folder of tokens: its own). [default: fit]",
+            rich_help_panel=_RANKS,
+        ),
+    ] = None,
+    max_tokens: Annotated[
+        int | None,
+        typer.Option(
+            help="Ranked: most tokens of a cell. [default: 2048, or 4096 with <cls>]",
+            rich_help_panel=_RANKS,
+        ),
+    ] = None,
+    sort_dtype: Annotated[
+        str | None,
+        typer.Option(
+            help="Ranked: float64, or float32 as some published copies sort. [default: float64]",
+            rich_help_panel=_RANKS,
+        ),
+    ] = None,
+    with_cls: Annotated[
+        bool | None,
+        typer.Option(
+            "--cls/--no-cls",
+            help="Ranked: frame cells by <cls> and <eos>. [default: no-cls]",
+            show_default=False,
+            rich_help_panel=_RANKS,
         ),
     ] = None,
     mask_share: Annotated[
@@ -132,7 +168,8 @@ def pretrain(
     pooling: Annotated[
         str | None,
         typer.Option(
-            help="A cell's vector: mean of the latents or concat. [default: mean]",
+            help="A cell's vector: mean (of latents, or of ranked genes), concat (latents) or "
+            "cls (ranked). [default: mean]",
             rich_help_panel=_ENCODER,
         ),
     ] = None,
@@ -200,9 +237,9 @@ def pretrain(
     verbose: console.Verbose = 0,
     quiet: console.Quiet = False,
 ) -> None:
-    """Pretrain an encoder by predicting masked bins, beside what needs no network.
+    """Pretrain an encoder by predicting masked bins or ranks, beside what needs no network.
 
-    Example: cellwright pretrain neurons.h5ad --epochs 30 -o runs/neurons
+    Example: cellwright pretrain neurons.h5ad --tokenizer ranked --epochs 30 -o runs/neurons
     """
     flags: dict[str, Any] = {k: v for k, v in locals().items() if k not in _NOT_SETTINGS}
     console.start(verbose, quiet)

@@ -25,7 +25,8 @@ def load(
     Parameters
     ----------
     name
-        Under which its vectors are stored; default the folder's name.
+        Under which its vectors are stored; default the folder's name, or what a fine-tuned run was
+        called.
     vocabulary
         Of a checkpoint; see :func:`~cellwright.representations.geneformer.load_geneformer`.
 
@@ -37,7 +38,7 @@ def load(
         If a vocabulary is given for a run, which has its own.
     """
     if is_checkpoint(path):
-        return with_head(load_geneformer(path, vocabulary, name=name), path)
+        return with_head(load_geneformer(path, vocabulary, name=name), path, name=name)
     if vocabulary is not None:
         raise SettingsError(f"{path} is no checkpoint with a config.json: it takes no vocabulary")
-    return with_head(encoder.load(path, name=name), path)
+    return with_head(encoder.load(path, name=name), path, name=name)
