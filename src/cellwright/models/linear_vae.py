@@ -190,7 +190,7 @@ class LinearVAE(nn.Module):
             library, log_library_n1 = None, counts_ng.sum(1, keepdim=True).log()
         else:
             library = self.library_encoder(log1p_ng)
-            log_library_n1 = library.at(_needed(library_noise_n1))
+            log_library_n1 = library.at(needed(library_noise_n1))
         inputs_nc = self.decoder_inputs(latent.at(noise_nd), batches_n)
         scale_ng = self.decoder(inputs_nc).softmax(-1)
         mean_ng = log_library_n1.exp() * scale_ng
@@ -256,7 +256,7 @@ def log_zinb(
     return not_zero_ng + torch.where(counts_ng > 0, of_count_ng, of_zero_ng)
 
 
-def _needed(noise: Tensor | None) -> Tensor:
+def needed(noise: Tensor | None) -> Tensor:
     if noise is None:
         raise SettingsError("a latent library size needs noise of its own; none was given")
     return noise
