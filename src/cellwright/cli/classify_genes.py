@@ -134,6 +134,9 @@ def classify_genes(
     learning_rate: Annotated[
         float, typer.Option(help="Highest rate.", rich_help_panel=_TUNING)
     ] = 5e-4,
+    max_cells: Annotated[
+        int, typer.Option(help="Most cells to learn from.", min=1, rich_help_panel=_TUNING)
+    ] = 500,
     seed: console.Seed = 42,
     layer: console.Layer = None,
     assume_counts: console.AssumeCounts = False,
@@ -172,7 +175,7 @@ def classify_genes(
         repeats=repeats,
         hidden=_shares(hidden),
         ceilings=ceiling or (),
-        finetune=Tuning(freeze_layers, epochs, learning_rate) if finetune else None,
+        finetune=Tuning(freeze_layers, epochs, learning_rate, max_cells) if finetune else None,
         seed=seed,
         layer=layer,
         assume_counts=assume_counts,

@@ -29,11 +29,13 @@ TRAINED_LAYERS = 2
 
 @dataclass(frozen=True)
 class Tuning:
-    """Settings of the token classifier; freeze_layers None: all layers but two."""
+    """Settings of the token classifier; freeze_layers None: all layers but two; max_cells:
+    cells learned from, at most (answers are means over all cells)."""
 
     freeze_layers: int | None = None
     epochs: int = 10
     learning_rate: float = 5e-4
+    max_cells: int = 500
 
     def settings(self, layers: int, seed: int) -> FinetuneSettings:
         """For an encoder of so many layers."""
@@ -43,6 +45,7 @@ class Tuning:
             freeze_layers=max(layers - TRAINED_LAYERS, 0) if frozen is None else frozen,
             epochs=self.epochs,
             learning_rate=self.learning_rate,
+            max_cells=self.max_cells,
         )
 
 

@@ -13,6 +13,7 @@ from cellwright.data.atomic import atomic_folder
 from cellwright.evaluation.gene_folds import GENES
 from cellwright.interfaces import Predictions
 from cellwright.report.canvas import save_figure
+from cellwright.workflows.classify_genes_views import PROPERTIES
 from cellwright.workflows.pictures import file_names
 from cellwright.workflows.plain_files import write_json, write_tsv
 
@@ -28,7 +29,7 @@ def write(result: GeneClassification, out: Path, *, force: bool = False) -> None
     """Write everything under a temporary name, then rename it to ``out``.
 
     metrics.json, predictions.tsv (held-out genes of every method and design), genes.tsv (every
-    labelled gene, its family and why it was left out), figures/*.png and *.pdf.
+    labelled gene, its family and why it was left out), figures/*.png.
 
     Raises
     ------
@@ -95,18 +96,15 @@ def _figures(result: GeneClassification, folder: Path) -> None:
         there = {s.metric for s in result.scores if s.split == design}
         for metric in METRICS:
             if metric in there:
-                _save(result.plot_scores(metric, design), folder / f"{metric}{end}")
-        _save(result.plot_recall(design), folder / f"recall{end}")
+                save_figure(result.plot_scores(metric, design), folder / f"{metric}{end}.png")
+        save_figure(result.plot_recall(design), folder / f"recall{end}.png")
         if len(result.labels.classes) == 2:
-            _save(result.plot_roc(design), folder / f"roc{end}")
-    shown = result.best_of_each()
+            save_figure(result.plot_roc(design), folder / f"roc{end}.png")
+    # A confusion matrix of every model, and of what needs none.
+    shown = [r for r in result.best_of_each() if r not in result.baselines]
+    shown += [r for r in result.best_of_each() if r.startswith(f"{PROPERTIES} + ")]
     names = file_names(shown)
     for rep in shown:
-        _save(result.plot_confusion(rep), folder / f"confusion_{names[rep]}")
+        save_figure(result.plot_confusion(rep), folder / f"confusion_{names[rep]}.png")
     if result.hidden:
-        _save(result.plot_hidden(), folder / "hidden_labels")
-
-
-def _save(drawn: object, path: Path) -> None:
-    for ending in ("png", "pdf"):
-        save_figure(drawn, path.with_name(f"{path.name}.{ending}"))  # type: ignore[arg-type]
+        save_figure(result.plot_hidden(), folder / "hidden_labels.png")
