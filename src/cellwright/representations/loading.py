@@ -41,4 +41,5 @@ def load(
         return with_head(load_geneformer(path, vocabulary, name=name), path, name=name)
     if vocabulary is not None:
         raise SettingsError(f"{path} is no checkpoint with a config.json: it takes no vocabulary")
-    return with_head(encoder.load(path, name=name), path, name=name)
+    run = load_rank_run(path, name=name) if is_rank_run(path) else encoder.load(path, name=name)
+    return with_head(run, path, name=name)

@@ -115,7 +115,7 @@ def load_rank_run(path: Path | str, *, name: str | None = None) -> RankRun:
         )
     tokenizer = RankedTokenizer.from_state(state)
     vocabulary = tokenizer.vocabulary_
-    listed = RankVocabulary.load(folder.path / "vocabulary.tsv")
+    listed = RankVocabulary.from_tsv(folder.path / "vocabulary.tsv")
     if listed.gene_ids.tolist() != vocabulary.gene_ids.tolist():
         raise RunError(
             f"the run {folder.path} mixes files of different runs: vocabulary.tsv has "
