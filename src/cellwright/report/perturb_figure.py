@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
-from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
 
 from cellwright.errors import DataError
 from cellwright.report.canvas import dress, legend_beside, new_axes, plain
@@ -53,6 +53,8 @@ def ranked_shifts(
     if shown.empty:
         raise DataError("there are no edits to draw")
     ax = new_axes(7.6, 0.27 * len(shown) + 1.9)
+    # Bars would keep the frame at their ends.
+    ax.use_sticky_edges = False
     for y, row in enumerate(shown.to_dict("records")):
         low, high = row[f"{statistic}_null_low"], row[f"{statistic}_null_high"]
         if np.isfinite(low):
@@ -72,7 +74,6 @@ def ranked_shifts(
     if statistic == "toward":
         ax.axvline(0, color=MUTED, linewidth=0.8, zorder=0)
     ax.set_yticks(range(len(shown)), [plain(name, 28) for name in shown["edit"]])
-    ax.use_sticky_edges = False
     ax.set_ylim(-0.7, len(shown) - 0.3)
     dress(ax, title, SHIFTS[statistic], "", subtitle=subtitle, grid="x")
     legend_beside(ax, _handles(shown, statistic, Patch(color=OTHERS, label="matched random genes")))
@@ -116,7 +117,9 @@ def shift_by_place(
             zorder=5,
         )
     ax.set_xscale("log")
-    ax.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    places = np.concatenate([table["place"], null["place"] if len(null) else []]) + 1
+    near = places.max() < 10 * places.min()
+    ax.xaxis.set_major_locator(MaxNLocator(6) if near else LogLocator(subs=(1.0, 2.0, 5.0)))
     ax.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
     ax.xaxis.set_minor_formatter(NullFormatter())
     ax.set_xmargin(0.08)

@@ -84,7 +84,13 @@ class EditableRanks:
         vocabulary = self.run.vocabulary
         alignment = self.run.align(cells)
         special = self._special
-        tokenizer = RankedTokenizer(vocabulary, max_tokens=MOST_GENES + special)
+        own = self.run._tokenizer(cells)
+        tokenizer = RankedTokenizer(
+            vocabulary,
+            max_tokens=MOST_GENES + special,
+            sort_dtype=own.sort_dtype,
+            target_sum=own.target_sum,
+        )
         ids_t, offsets_n = tokenizer.for_genes(alignment).ranks(counts_ng)
         real_t = ~np.isin(ids_t, list(vocabulary.special.values()))
         offsets_n = offsets_n - special * np.arange(offsets_n.size)
@@ -112,6 +118,8 @@ class EditableRanks:
             genes = gene_t[here]
             scaled = scratch_g[genes] / total_n[n] * tokenizer.target_sum
             values_t[here] = scaled / vocabulary.medians_g[genes]
+        if own.sort_dtype == "float32":
+            values_t = values_t.astype(np.float32).astype(np.float64)
         columns_t = column_g[gene_t].astype(np.int32)
         limit = self.run.model.shape.positions - special
         return RankedCells(tokens_t, values_t, columns_t, offsets_n, limit)

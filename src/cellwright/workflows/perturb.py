@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,9 @@ from cellwright.perturbation.edits import Kind
 from cellwright.perturbation.insilico import Plan, draw_plan, profile_of
 from cellwright.perturbation.null_genes import GeneProfile
 from cellwright.representations.edited import EditableRanks, Shifts
+from cellwright.representations.encoder import EncoderRun
 from cellwright.representations.expression import log_normalized
+from cellwright.representations.finetuned import FinetunedRun, base_of
 from cellwright.representations.geneformer import GeneformerRun
 from cellwright.representations.geneformer_pooling import BATCH_TOKENS
 from cellwright.representations.loading import load
@@ -41,7 +44,7 @@ WATCHED, MOVED = 20, 50
 
 
 def perturb(
-    run: GeneformerRun | Path | str,
+    run: GeneformerRun | FinetunedRun | Path | str,
     cells: AnnData | Path | str,
     *,
     delete: Named = None,
@@ -77,7 +80,7 @@ def perturb(
     Parameters
     ----------
     run
-        A Geneformer checkpoint or a run on ranks: its folder, or loaded.
+        A Geneformer checkpoint or a run on ranks, fine-tuned or not: its folder, or loaded.
     cells
         AnnData (left as it is) or a path, with counts of all genes that were measured.
     delete, raise_, scale
@@ -123,7 +126,8 @@ def perturb(
         raise SettingsError(f"null is {null}, expected 0 or more")
     if out is not None:
         refuse_existing(out, force=force)
-    model = _rank_run(run, vocabulary).with_(pooling=pooling, layer_of=layer_of)
+    loaded = load(run, vocabulary=vocabulary) if isinstance(run, Path | str) else run
+    model = _rank_run(loaded).with_(pooling=pooling, layer_of=layer_of)
     drawn = draw_cells(
         cells,
         states=states,
@@ -159,9 +163,10 @@ def perturb(
         plan.edit_p.size,
     )
     tokens_g = model.vocabulary.token_ids_g
+    token_sets = [tokens_g[list(genes)].tolist() for genes in plan.sets]
     shifts = editor.shifts(
         ranked,
-        [tokens_g[list(genes)].tolist() for genes in plan.sets],
+        token_sets,
         plan.edit_p,
         rows[plan.cell_p],
         kind=kind,
@@ -172,6 +177,25 @@ def perturb(
     )
     headline = "cosine" if direction is None else "toward"
     table = _table(plan, shifts, profile, model.vocabulary, drawn, kind, factor, headline)
+    if direction is not None and not within:
+        # The same edits by weights that have learned nothing: null genes need not be run for it.
+        blank = replace(editor, run=model.untrained())
+        there = _direction(blank.run, drawn, assume_counts, device, seed)
+        asked_p = plan.edit_p < plan.asked
+        edit_p = plan.edit_p[asked_p]
+        toward_p = blank.shifts(
+            ranked,
+            token_sets,
+            edit_p,
+            rows[plan.cell_p[asked_p]],
+            kind=kind,
+            factor=factor,
+            direction_nd=None if there is None else there.direction_nd,
+        ).toward_p
+        sum_e = np.bincount(edit_p, weights=toward_p, minlength=len(plan.sets))
+        table["untrained"] = np.where(
+            np.arange(len(table)) < plan.asked, sum_e / np.maximum(plan.depth_e, 1), np.nan
+        )
     shown = ["cosine", "genes"] if direction is None else ["toward", "cosine", "genes"]
     # By z: the raw shift follows the place of a gene first of all.
     asked = table[: plan.asked].sort_values(
@@ -204,7 +228,7 @@ def perturb(
         factor=factor,
         headline=headline,
         goal=None if drawn.goal is None else f"{drawn.goal.start}:{drawn.goal.end}",
-        seen=_seen(model, drawn.cells, assume_counts),
+        seen=_seen(loaded, drawn.cells, assume_counts),
         table=asked.reset_index(drop=True),
         null=rest.reset_index(drop=True),
         genes=_moved(plan, shifts, model.vocabulary),
@@ -234,8 +258,8 @@ def perturb(
     return result
 
 
-def _rank_run(run: GeneformerRun | Path | str, vocabulary: Path | str | None) -> GeneformerRun:
-    model = load(run, vocabulary=vocabulary) if isinstance(run, Path | str) else run
+def _rank_run(run: EncoderRun | GeneformerRun | FinetunedRun) -> GeneformerRun:
+    model = base_of(run)
     if not isinstance(model, GeneformerRun):
         raise SettingsError(
             f"{model.name} is a run on bins; perturb edits the order of genes and needs a "
@@ -359,7 +383,9 @@ def _moved(plan: Plan, shifts: Shifts, vocabulary: RankVocabulary) -> pd.DataFra
     return pd.concat(frames, ignore_index=True)
 
 
-def _seen(model: GeneformerRun, cells: AnnData, assume_counts: bool) -> Seen:
+def _seen(
+    model: EncoderRun | GeneformerRun | FinetunedRun, cells: AnnData, assume_counts: bool
+) -> Seen:
     kinds = set(model.seen(cells, assume_counts=assume_counts).tolist())
     for kind in ("seen-labelled", "seen-unlabelled", "unknown"):
         if kind in kinds:

@@ -74,6 +74,12 @@ def sentences_of(
             f"Plain difference of expression between the states orders the edits alike with "
             f"Spearman {rho:.2f} over {len(everything):,} edits (1: the model adds nothing)."
         )
+    if "untrained" in table and len(table):
+        first = table.iloc[0]
+        lines.append(
+            f"{first['edit']} takes cells {first['toward']:.3f} of the way; with random weights of "
+            f"the same shape it is {first['untrained']:.3f}."
+        )
     return tuple(lines)
 
 
