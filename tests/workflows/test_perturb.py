@@ -129,6 +129,8 @@ def test_the_gene_that_makes_the_state_leads_toward_it(cells):
     assert result.direction["unit"] == "donor" and result.direction["auc"] > 0.95
     assert (first["unit"], first["units"]) == ("donor", 8)
     assert len(result.null) >= 30
+    assert result.null["expected"].notna().all()
+    assert f"over {len(result.null) + 3:,} edits (1:" in " ".join(result.sentences)
     # Without a planted vector the gene is one of some forty that make the mean.
     assert abs(first["untrained"]) < 1.5 and result.table["untrained"].notna().all()
     assert any("AUC" in check.sentence for check in result.checks)

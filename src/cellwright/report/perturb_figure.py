@@ -120,7 +120,7 @@ def shift_by_place(
     places = np.concatenate([table["place"], null["place"] if len(null) else []]) + 1
     near = places.max() < 10 * places.min()
     ax.xaxis.set_major_locator(MaxNLocator(6) if near else LogLocator(subs=(1.0, 2.0, 5.0)))
-    ax.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+    ax.xaxis.set_major_formatter(StrMethodFormatter("{x:,g}"))
     ax.xaxis.set_minor_formatter(NullFormatter())
     ax.set_xmargin(0.08)
     words = "Mean place in the cells (geometric), 1 at the front"

@@ -196,7 +196,7 @@ def perturb(
         table["untrained"] = np.where(
             np.arange(len(table)) < plan.asked, sum_e / np.maximum(plan.depth_e, 1), np.nan
         )
-    shown = ["cosine", "genes"] if direction is None else ["toward", "cosine", "genes"]
+    shown = ["cosine", "genes"] if direction is None else ["toward", "cosine", "genes", "expected"]
     # By z: the raw shift follows the place of a gene first of all.
     asked = table[: plan.asked].sort_values(
         [f"{headline}_z", headline], ascending=False, kind="stable"

@@ -70,9 +70,10 @@ def sentences_of(
     lines += _by_place(everything)
     if "expected" in everything and len(everything) >= FEW_EDITS:
         rho = _rho(everything["expected"], everything["toward"])
+        known = int(everything["expected"].notna().sum())
         lines.append(
             f"Plain difference of expression between the states orders the edits alike with "
-            f"Spearman {rho:.2f} over {len(everything):,} edits (1: the model adds nothing)."
+            f"Spearman {rho:.2f} over {known:,} edits (1: the model adds nothing)."
         )
     if "untrained" in table and len(table):
         first = table.iloc[0]

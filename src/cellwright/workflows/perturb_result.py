@@ -162,7 +162,7 @@ class PerturbResult:
     def _title(self) -> str:
         done = {"delete": "Genes deleted", "raise": "Genes raised to the front"}
         what = done.get(self.kind, f"Genes scaled by {self.factor or 1:g}")
-        return what if self.goal is None else f"{what}: toward {self.goal}"
+        return what if self.goal is None else f"{what}, along {self.goal}"
 
     @property
     def _small(self) -> str:
