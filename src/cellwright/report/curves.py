@@ -8,13 +8,14 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator
 from numpy.typing import NDArray
 
 from cellwright.errors import DataError
 from cellwright.report.canvas import dress, legend_beside, new_axes, new_grid
 from cellwright.report.palette import COLOURS, INK, LINES, MUTED
 
+_STEPS = {"major": (1.0,), "minor": (2.0, 5.0)}
 MODEL, OTHER, BEST = COLOURS[0], COLOURS[4], COLOURS[1]
 
 REFERENCE_NAMES = {
@@ -93,10 +94,16 @@ def perplexity_curve(
     references = _references(history)
     if best is None and references:
         best = min(references, key=lambda name: references[name])
-    top = _top(history["perplexity"].to_numpy(dtype=np.float64), references)
+    of = learned(history)
+    if of == "genes":  # guesses lie a factor of ten apart, and a short run above them all
+        top = np.inf
+        _logarithmic(ax)
+    else:
+        top = _top(history["perplexity"].to_numpy(dtype=np.float64), references)
     thin = iter([LINES[2], LINES[3], LINES[4], LINES[1], LINES[2]])
     for name in sorted(references, key=lambda name: (name != best, references[name])):
         words = REFERENCE_NAMES.get(name, name.replace("_", " "))
+        words = words.replace("bins in use", "genes") if of == "genes" else words
         value = references[name]
         if name == best:
             how: dict[str, Any] = {"color": BEST, "linestyle": LINES[1], "linewidth": 2.2}
@@ -109,8 +116,8 @@ def perplexity_curve(
         else:
             ax.plot(history["epoch"], history[f"ref_{name}"], **how)
         handles.append(Line2D([], [], label=words, **how))
-    ax.set_ylim(top=top)
-    of = learned(history)
+    if np.isfinite(top):
+        ax.set_ylim(top=top)
     title = f"Perplexity of masked {of}" if title is None else title
     _finish(ax, title, f"Perplexity ({of})", subtitle=rule)
     legend_beside(ax, handles)
@@ -196,7 +203,7 @@ def places_curve(
         best = min(references, key=lambda name: references[name])
         line = _line(ax, history, f"ref_{best}", "best without a network", BEST, LINES[1], None)
         handles += line
-        ax.set_ylim(top=_top(history["hidden_perplexity"].to_numpy(dtype=np.float64), references))
+    _logarithmic(ax)
     _finish(ax, title, "Perplexity (genes)")
     legend_beside(ax, handles)
     return ax
@@ -300,6 +307,13 @@ def _top(model: NDArray[np.float64], references: dict[str, float]) -> float:
         return float(model.max()) * 1.04
     shown = max([v for v in near if v <= 1.4 * near[0]])
     return max(shown, min(float(model.max()), 1.45 * shown)) * 1.04
+
+
+def _logarithmic(ax: Axes) -> None:
+    ax.set_yscale("log")
+    for place in ("major", "minor"):
+        getattr(ax.yaxis, f"set_{place}_locator")(LogLocator(subs=_STEPS[place]))
+        getattr(ax.yaxis, f"set_{place}_formatter")(FuncFormatter(lambda value, _: f"{value:,.0f}"))
 
 
 def _percent(value: float, _: int) -> str:

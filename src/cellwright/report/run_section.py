@@ -96,7 +96,7 @@ def references(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
         beside = own if name == own.get("baseline") else {}
         rows.append(
             {
-                "name": "the model" if name == "model" else REFERENCE_NAMES.get(name, str(name)),
+                "name": _who(str(name), what(metrics)),
                 "value": number(value, 2),
                 "interval": _spread(scored.get(str(name), {})),
                 "sort": known,
@@ -109,6 +109,14 @@ def references(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
             }
         )
     return sorted(rows, key=lambda row: (row["sort"] is None, row["sort"] or 0.0))
+
+
+def _who(name: str, of: str) -> str:
+    if name == "model":
+        return "the model"
+    if name == "uniform" and of == "genes":
+        return "uniform over the genes"
+    return REFERENCE_NAMES.get(name, name)
 
 
 def _spread(score: Mapping[str, Any], part: str | None = None) -> str:
