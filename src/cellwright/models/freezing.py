@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import copy
+from dataclasses import replace
+
 from torch import nn
 
 from cellwright.errors import SettingsError
 from cellwright.models.full import FullEncoder
 from cellwright.models.latent import LatentEncoder
-from cellwright.models.rank_encoder import RankEncoder
+from cellwright.models.rank_encoder import RankEncoder, RankLayer
 
 Encoder = RankEncoder | LatentEncoder | FullEncoder
 
@@ -36,7 +39,7 @@ def freeze_layers(model: Encoder, k: int) -> None:
     layers = layers_of(model)
     if not 0 <= k <= len(layers):
         raise SettingsError(
-            f"--freeze-layers is {k}, but the encoder has {len(layers)} layers: give 0 (nothing "
+            f"--freeze-layers is {k}, but the encoder has {len(layers)} of them: give 0 (nothing "
             f"frozen) to {len(layers)} (all frozen, the head alone learns)"
         )
     for name, parameter in model.named_parameters():
@@ -45,6 +48,20 @@ def freeze_layers(model: Encoder, k: int) -> None:
             parameter.requires_grad_(False)
     for layer in layers[:k]:
         layer.requires_grad_(False)
+
+
+def quick_copy(model: RankEncoder) -> RankEncoder:
+    """A copy that does not drop attention weights in training.
+
+    Dropping them keeps every cell's attention map in memory and draws a random number for each
+    entry, which takes longer than all the rest; the dropout of hidden states stays.
+    """
+    made = copy.deepcopy(model)
+    made.shape = replace(model.shape, attention_dropout=0.0)
+    for layer in made.layers:
+        if isinstance(layer, RankLayer):
+            layer.shape = made.shape
+    return made
 
 
 def _is_layer(name: str) -> bool:

@@ -92,7 +92,7 @@ def method_bars(
             annotation_clip=False,
         )
     first = next(iter(chosen.values()))
-    words = f"{design_words(first)}; bars: 95 % interval over {first.get('unit')}"
+    words = f"{design_words(first)}; whiskers: 95 % interval over {first.get('unit')}"
     dress(ax, title or metric_name(metric), metric_name(metric), "", subtitle=words, grid="x")
     ax.set_yticks(np.arange(len(order)), [plain(rep, 32) for rep in order])
     ax.tick_params(axis="y", length=0)

@@ -19,6 +19,7 @@ from cellwright.data.blocks import iter_blocks
 from cellwright.data.hashes import cell_hashes
 from cellwright.data.reading import read_cells
 from cellwright.errors import RunError
+from cellwright.models.freezing import quick_copy
 from cellwright.models.heads import BinClassifier, ClassHead, RankClassifier
 from cellwright.representations.encoder import BLOCK_CELLS, EncoderRun
 from cellwright.representations.geneformer import GeneformerRun
@@ -146,12 +147,19 @@ class FinetunedRun:
             inner.rmdir()
             write_tensors(temporary / HEAD, self.head.state_dict())
             self.labelled.save(temporary / LABELLED)
-            facts = {"schema": SCHEMA, "label": self.label, "classes": list(self.classes)}
+            facts = {
+                "schema": SCHEMA,
+                "name": self.name,
+                "label": self.label,
+                "classes": list(self.classes),
+            }
             (temporary / FACTS).write_text(json.dumps(facts, indent=1), encoding="utf-8")
 
 
-def with_head(run: Base, folder: Path | str) -> Base | FinetunedRun:
+def with_head(run: Base, folder: Path | str, *, name: str | None = None) -> Base | FinetunedRun:
     """The run of a folder with the head that stands there; a folder without one gives the run.
+
+    ``name`` replaces what it was called when it was fine-tuned.
 
     Raises
     ------
@@ -164,6 +172,7 @@ def with_head(run: Base, folder: Path | str) -> Base | FinetunedRun:
     try:
         facts = json.loads((folder / FACTS).read_text(encoding="utf-8"))
         classes, label = tuple(map(str, facts["classes"])), str(facts["label"])
+        called = str(facts["name"])
     except (ValueError, KeyError, TypeError) as error:
         raise RunError(f"{folder / FACTS} does not describe a fine-tuned run: {error}") from None
     weights = read_tensors(folder / HEAD)
@@ -173,6 +182,7 @@ def with_head(run: Base, folder: Path | str) -> Base | FinetunedRun:
     except RuntimeError as error:
         detail = str(error).splitlines()[-1].strip()
         raise RunError(f"{folder / HEAD} does not fit the run and its classes: {detail}") from None
+    run = run.with_(name=name or called)
     if isinstance(run, GeneformerRun):
         run = run.with_(layer_of=HIDDEN_LAYER)
     return FinetunedRun(
@@ -274,7 +284,7 @@ def cell_tokens(
 def _classifier(run: Base, head: ClassHead) -> CellClassifier:
     if isinstance(run, GeneformerRun):
         special = list(run.vocabulary.special.values())
-        return RankClassifier(copy.deepcopy(run.model), head, run.pooling, special, HIDDEN_LAYER)
+        return RankClassifier(quick_copy(run.model), head, run.pooling, special, HIDDEN_LAYER)
     return BinClassifier(copy.deepcopy(run.model), head, run.pooling)
 
 

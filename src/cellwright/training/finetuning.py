@@ -17,7 +17,7 @@ from sklearn.metrics import log_loss
 from torch import Tensor
 
 from cellwright.errors import DataError, SettingsError
-from cellwright.models.freezing import Encoder, freeze_layers
+from cellwright.models.freezing import Encoder, freeze_layers, quick_copy
 from cellwright.models.heads import BinClassifier, ClassHead, RankClassifier, TokenClassifier
 from cellwright.models.lora import add_lora, merge_lora
 from cellwright.models.rank_encoder import RankEncoder
@@ -121,6 +121,8 @@ class FinetuneSettings:
             ("head_start", ("probe", "zeros")),
             ("class_weight", ("balanced", None)),
             ("schedule", ("one-cycle", "constant")),
+            ("precision", ("auto", "bf16", "float32")),
+            ("accelerator", ("auto", "cpu", "cuda", "mps")),
         ):
             if getattr(self, name) not in known:
                 listed = " or ".join(map(repr, known))
@@ -284,7 +286,7 @@ def finetune_genes(
     weight_k = class_weights(learn_v[learn_v >= 0], classes, settings.class_weight)
     objective = TokenLabels(tokens, learn_v, val_label_v, cells, val_cells, weight_k)
     head = ClassHead(run.model.shape.width, classes, settings.head_dropout)
-    model = TokenClassifier(copy.deepcopy(run.model), head, hidden_layer)
+    model = TokenClassifier(quick_copy(run.model), head, hidden_layer)
     fabric = settings.fabric() if fabric is None else fabric
     model.to(fabric.device)
     looked_at = cells if len(cells) <= _HEAD_CELLS else rng.choice(cells, _HEAD_CELLS, False)

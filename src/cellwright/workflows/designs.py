@@ -86,7 +86,8 @@ def draw_exam(
     ``obs["split"]`` says so or where a run has not seen all cells (then its unseen cells are the
     test). ``grouped``: cross-validation with whole groups held out, inside the cells no run has
     seen if they are enough, else over all. ``random``: 80/20 of single cells, as published
-    protocols do it, always over all cells.
+    protocols do it, over all cells. A cell whose label a fine-tuned run has learned is never held
+    out.
 
     Raises
     ------
@@ -115,9 +116,18 @@ def draw_exam(
         wanted["given"] = Annotation(**common, split_n=split_n, designs=("given",))
     if groups_n is not None:
         inside_n, note = _inside(labels, groups_n, views.unseen_n, folds)
+        if inside_n is None and _not_learned(views) is not None:
+            inside_n = _not_learned(views)
+            note = "Grouped folds are drawn inside the cells whose labels no run has learned."
         notes += [note] if note else []
         wanted["grouped"] = Annotation(**common, unseen_n=inside_n, designs=("grouped",))
-    wanted["random"] = Annotation(**common, designs=("random",))
+    outside_n = _not_learned(views)
+    if outside_n is not None:
+        notes.append(
+            f"Random cells are held out inside the {int(outside_n.sum())} cells whose labels no run "
+            "has learned."
+        )
+    wanted["random"] = Annotation(**common, unseen_n=outside_n, designs=("random",))
     tasks, designs = [], []
     for name, task in wanted.items():
         try:
@@ -262,6 +272,13 @@ def _inside(
         f"{sizes_k.min()} (needed: {ENOUGH_CELLS} cells, {ENOUGH_IN_CLASS} a class, "
         f"{folds} groups)."
     )
+
+
+def _not_learned(views: Views) -> NDArray[np.bool_] | None:
+    """True for cells whose labels no run was fine-tuned on; None where none was."""
+    learned = [view.seen_n == "seen-labelled" for view in views]
+    either_n = np.logical_or.reduce(learned)
+    return ~either_n if either_n.any() else None
 
 
 def require_passed(checks: Sequence[Check], folder: Path | None = None) -> None:

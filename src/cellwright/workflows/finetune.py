@@ -26,7 +26,7 @@ from cellwright.evaluation.comparison import judge
 from cellwright.evaluation.folds import Design, Fold, grouped_folds
 from cellwright.evaluation.seen import worst_seen
 from cellwright.evaluation.sentences import verdicts
-from cellwright.interfaces import Check, Predictions
+from cellwright.interfaces import Check, Predictions, Seen
 from cellwright.models.freezing import freeze_layers
 from cellwright.models.lora import add_lora
 from cellwright.representations.finetuned import (
@@ -154,6 +154,9 @@ def finetune(
     column = group_column(obs, group, label)
     groups_n = None if column is None else group_values(obs, column)
     design = _design(labels, obs.index.to_numpy(dtype=str), groups_n, column, folds, settings.seed)
+    seen_n = loaded.seen(subject.slim, assume_counts=assume_counts)
+    tested = np.concatenate([fold.test for fold in design.folds])
+    seen = worst_seen(seen_n[tested], name=base.name, where="that folds would hold out")
     views = build_views(
         subject,
         batch=batch_column(obs, column, label),
@@ -162,10 +165,10 @@ def finetune(
     )
     methods = method_names(views, classifiers, scratch=scratch)
     contest = Contest(subject, base, views, settings, groups_n, threads=usable_cores())
-    seen_n = loaded.seen(subject.slim, assume_counts=assume_counts)
+    log.info("%d methods, %d folds, %d cells", len(methods), len(design.folds), len(tested))
     given, seconds = _answers(contest, labels, design, methods, progress)
     units_n = np.asarray(obs.index, dtype=str) if groups_n is None else groups_n
-    predictions = [_predictions(m, given[m], labels, design, units_n, seen_n) for m in methods]
+    predictions = [_predictions(m, given[m], labels, design, units_n, seen) for m in methods]
     measure = partial(measure_classes, positive=labels.positive)
     found = judge(predictions, measure, seed=settings.seed)
     beside = judge(
@@ -287,7 +290,8 @@ def _answers(
             )
             seconds[method] += time.perf_counter() - start
             done += 1
-        log.debug("fold %d of %d is done", number + 1, len(design.folds))
+        whole_s = sum(seconds.values())
+        log.info("fold %d of %d: %.0f s so far", number + 1, len(design.folds), whole_s)
     if progress is not None:
         progress(whole, whole, "")
     return given, seconds
@@ -299,7 +303,7 @@ def _predictions(
     labels: Labels,
     design: Design,
     units_n: NDArray[np.str_],
-    seen_n: NDArray[np.str_],
+    seen: Seen,
 ) -> Predictions:
     rows = np.concatenate([fold.test for fold in design.folds])
     fold_m = np.repeat(np.arange(len(design.folds)), [len(f.test) for f in design.folds])
@@ -307,9 +311,6 @@ def _predictions(
     probability_mk = np.concatenate([a.probability_mk for a in given])[order]
     rows = rows[order]
     uses_run = method in (FINETUNED, FROZEN_METHOD)
-    seen = worst_seen(
-        seen_n[rows], name="the run", where=f"that the {design.name} design holds out"
-    )
     return Predictions(
         task="annotation",
         rep=method,

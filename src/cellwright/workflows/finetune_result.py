@@ -117,6 +117,7 @@ class FinetuneResult:
             shown,
             method="umap",
             rep=f"{which} {self.base}",
+            title=f"UMAP of held-out cells: {self.base}, {which}",
             label=self.labels.column,
             knn=found.knn.to_dict(),
             order=self.labels.classes,
