@@ -1,0 +1,330 @@
+"""The linear VAE beside scvi-tools' ``LinearSCVI``: ``python benchmarks/ldvae.py``.
+
+Simulated cortex of the protocol's size, 9,000 training cells × 29,651 genes with about 15 % of the
+entries not zero; the same batch size, latent, likelihood, library, threads and allocator on both
+sides. Each side runs in a process of its own that trains an epoch when told to, so that the epochs
+take turns and what else the machine does falls on both. Prints seconds per epoch of both (median,
+the first epoch left out; validation on neither side), the ratio, and peak memory.
+
+``--elbo`` trains both to early stopping instead (long: hours) and prints the full-KL negative ELBO of
+1,000 held-out cells, scvi-tools' weights evaluated by the same code as ours; ``--seeds`` repeats it.
+``--library latent`` compares the learned library size. ``--allocator keep`` lets glibc keep freed
+memory, on both sides.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import anndata as ad
+import numpy as np
+import scipy.sparse as sp
+
+GENES, TRAIN, HELD = 29_651, 9_000, 1_000
+KEEP = {"MALLOC_MMAP_THRESHOLD_": str(1 << 32), "MALLOC_TRIM_THRESHOLD_": str(1 << 34)}
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    options.add_argument("--cells", type=int, default=TRAIN)
+    options.add_argument("--genes", type=int, default=GENES)
+    options.add_argument("--epochs", type=int, default=6)
+    options.add_argument("--latent", type=int, default=36)
+    options.add_argument("--batch", type=int, default=128)
+    options.add_argument("--threads", type=int, default=2)
+    options.add_argument("--library", choices=("observed", "latent"), default="observed")
+    options.add_argument("--precision", choices=("auto", "float32"), default="auto")
+    options.add_argument("--allocator", choices=("plain", "keep"), default="plain")
+    options.add_argument("--elbo", action="store_true")
+    options.add_argument("--seeds", type=int, nargs="+", default=[0])
+    options.add_argument("--max-epochs", type=int, default=400)
+    options.add_argument("--worker", choices=("ours", "scvi"), help=argparse.SUPPRESS)
+    options.add_argument("--file", type=Path, help=argparse.SUPPRESS)
+    options.add_argument("--seed", type=int, default=0, help=argparse.SUPPRESS)
+    given = options.parse_args()
+    if given.worker:
+        {"ours": ours, "scvi": theirs}[given.worker](given)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "cortex.h5ad"
+        start = time.perf_counter()
+        counts = cortex(given.cells + HELD, given.genes)
+        ad.AnnData(counts[: given.cells]).write_h5ad(file)
+        ad.AnnData(counts[given.cells :]).write_h5ad(held_out(file))
+        density = counts.nnz / np.prod(counts.shape)
+        print(
+            f"{given.cells:,} training and {HELD:,} held-out cells × {given.genes:,} genes, "
+            f"{density:.1%} not zero, simulated in {time.perf_counter() - start:.0f} s; latent "
+            f"{given.latent}, batch {given.batch}, library {given.library}, {given.threads} "
+            f"threads, allocator {given.allocator}",
+            flush=True,
+        )
+        del counts
+        if given.elbo:
+            elbos(given, file)
+        else:
+            rates(given, file)
+
+
+def rates(given: argparse.Namespace, file: Path) -> None:
+    """Epochs in turn, seconds and memory."""
+    sides = {side: started(given, file, side, 0) for side in ("ours", "scvi")}
+    for side in sides.values():
+        answer(side)  # ready
+    seconds: dict[str, list[float]] = {side: [] for side in sides}
+    for epoch in range(given.epochs + 1):  # the first warms up
+        for name, side in sides.items():
+            tell(side, "epoch")
+            found = answer(side)["seconds"]
+            if epoch:
+                seconds[name].append(found)
+        if epoch:
+            both = ", ".join(f"{name} {spent[-1]:.2f}" for name, spent in seconds.items())
+            print(f"epoch {epoch}: {both} s", flush=True)
+    memory = {}
+    for name, side in sides.items():
+        tell(side, "end")
+        memory[name] = answer(side)["bytes"]
+        side.wait()
+    median = {name: statistics.median(spent) for name, spent in seconds.items()}
+    for name in sides:
+        print(f"{name:5s} {median[name]:7.2f} s an epoch, peak {memory[name] / 1e6:,.0f} MB")
+    print(
+        f"scvi-tools / ours: {median['scvi'] / median['ours']:.2f}x the seconds; "
+        f"ours / scvi-tools: {memory['ours'] / memory['scvi']:.2f} of the memory"
+    )
+
+
+def elbos(given: argparse.Namespace, file: Path) -> None:
+    """Held-out negative ELBO after early stopping, one side after the other."""
+    found: dict[str, list[float]] = {"ours": [], "scvi": []}
+    for seed in given.seeds:
+        for name, values in found.items():
+            side = started(given, file, name, seed)
+            told = answer(side)
+            side.wait()
+            values.append(told["elbo"])
+            print(
+                f"seed {seed}, {name}: held-out negative ELBO {told['elbo']:.2f} after "
+                f"{told['epochs']} epochs, {told['seconds']:.0f} s, {told['bytes'] / 1e6:,.0f} MB",
+                flush=True,
+            )
+    for name, values in found.items():
+        spread = statistics.stdev(values) if len(values) > 1 else float("nan")
+        print(f"{name:5s} {statistics.mean(values):.2f}, standard deviation {spread:.2f}")
+
+
+def ours(given: argparse.Namespace) -> None:
+    """The worker of our side."""
+    import torch
+
+    torch.set_num_threads(given.threads)
+    from cellwright.training.linear_vae_fit import prepared, trained
+    from cellwright.training.linear_vae_settings import LDVAESettings
+
+    train, held = packed(given.file), packed(held_out(given.file))
+    settings = LDVAESettings(
+        latent=given.latent,
+        batch_size=given.batch,
+        library=given.library,
+        precision=given.precision,
+        seed=given.seed,
+        epochs=given.max_epochs if given.elbo else given.epochs + 1,
+        kl_warmup=given.max_epochs // 2,
+    )
+    codes = np.zeros(len(train), np.int64), np.zeros(len(held), np.int64)
+    model, objective = prepared(train, held, *codes, settings)
+    if given.elbo:
+        start = time.perf_counter()
+        found = trained(model, objective, None)
+        say(
+            elbo=sum(objective.held_out(found.model, torch.device("cpu"))),
+            epochs=len(found.history),
+            seconds=time.perf_counter() - start,
+            bytes=peak(),
+        )
+        return
+    say(ready=True)
+    heard("epoch")
+
+    def on_epoch(row: dict[str, float]) -> None:
+        say(seconds=row["seconds"])
+        heard("epoch" if row["epoch"] < settings.epochs else "end")
+
+    trained(model, objective, None, on_epoch=on_epoch)
+    say(bytes=peak())
+
+
+def theirs(given: argparse.Namespace) -> None:
+    """The worker of scvi-tools' side."""
+    import logging
+    import warnings
+
+    warnings.simplefilter("ignore")
+    import torch
+
+    torch.set_num_threads(given.threads)
+    import scvi
+    from lightning.pytorch.callbacks import Callback
+
+    logging.getLogger("scvi").setLevel(logging.ERROR)
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    scvi.settings.seed = given.seed
+    cells = ad.read_h5ad(given.file)
+    if given.elbo:
+        cells = ad.concat([cells, ad.read_h5ad(held_out(given.file))], index_unique="-")
+    scvi.model.LinearSCVI.setup_anndata(cells)
+    model = scvi.model.LinearSCVI(
+        cells, n_latent=given.latent, use_observed_lib_size=given.library == "observed"
+    )
+    quiet: dict[str, Any] = {
+        "accelerator": "cpu",
+        "batch_size": given.batch,
+        "enable_progress_bar": False,
+        "logger": None,
+        "plan_kwargs": {"n_epochs_kl_warmup": given.max_epochs // 2},
+    }
+    if given.elbo:
+        from cellwright.representations.scvi_model import linear_vae_of
+        from cellwright.training.linear_vae_objective import LinearVAEObjective
+        from cellwright.training.linear_vae_settings import LDVAESettings
+
+        start = time.perf_counter()
+        model.train(
+            max_epochs=given.max_epochs,
+            train_size=given.cells / cells.n_obs,
+            shuffle_set_split=False,
+            early_stopping=True,
+            **quiet,
+        )
+        seconds = time.perf_counter() - start
+        held = packed(held_out(given.file))
+        codes = np.zeros(len(held), np.int64)
+        settings = LDVAESettings(latent=given.latent, batch_size=given.batch, seed=given.seed)
+        judge = LinearVAEObjective(held, held, codes, codes, settings, bf16=False)
+        say(
+            elbo=sum(judge.held_out(linear_vae_of(model.module), torch.device("cpu"))),
+            epochs=len(model.history["train_loss_epoch"]),
+            seconds=seconds,
+            bytes=peak(),
+        )
+        return
+
+    class InTurn(Callback):
+        """Waits to be told before an epoch and says how long it took."""
+
+        def on_train_epoch_start(self, *_: Any) -> None:
+            heard("epoch")
+            self.start = time.perf_counter()
+
+        def on_train_epoch_end(self, *_: Any) -> None:
+            say(seconds=time.perf_counter() - self.start)
+
+    say(ready=True)
+    model.train(max_epochs=given.epochs + 1, train_size=1.0, callbacks=[InTurn()], **quiet)
+    heard("end")
+    say(bytes=peak())
+
+
+def packed(file: Path) -> Any:
+    """The counts of a file in our form, read in blocks."""
+    from cellwright.data.blocks import iter_blocks
+    from cellwright.data.reading import read_cells
+    from cellwright.training.linear_vae_cells import PackedCounts
+
+    cells = read_cells(file, backed=True)
+    return PackedCounts.of(block.counts_ng for block in iter_blocks(cells, block_cells=1024))
+
+
+def held_out(file: Path) -> Path:
+    return file.with_name("held.h5ad")
+
+
+def cortex(cells: int, genes: int) -> sp.csr_matrix:
+    """Counts of cells on 30 axes in 20 types, negative binomial, depths as of nuclei."""
+    rng = np.random.default_rng(0)
+    axes, types = 30, 20
+    base_g = rng.normal(0, 1.9, genes)
+    centre_td = rng.normal(0, 1.0, (types, axes))
+    w_gd = rng.normal(0, 1.0, (genes, axes)) * (rng.random((genes, axes)) < 0.1)
+    theta_g = np.exp(rng.normal(0.5, 0.7, genes)).astype(np.float32)
+    blocks = []
+    for first in range(0, cells, 500):
+        n = min(500, cells - first)
+        z_nd = centre_td[rng.integers(0, types, n)] + rng.normal(0, 0.5, (n, axes))
+        p_ng = np.exp(z_nd @ w_gd.T * 0.7 + base_g).astype(np.float32)
+        depth_n = rng.lognormal(np.log(25_000), 0.5, n)
+        mean_ng = p_ng * (depth_n / p_ng.sum(1))[:, None].astype(np.float32)
+        rate_ng = mean_ng * rng.standard_gamma(theta_g, size=mean_ng.shape, dtype=np.float32)
+        blocks.append(sp.csr_matrix(rng.poisson(rate_ng / theta_g).astype(np.float32)))
+    return sp.vstack(blocks, format="csr")
+
+
+def started(given: argparse.Namespace, file: Path, side: str, seed: int) -> subprocess.Popen[str]:
+    passed = [
+        f"--{name.replace('_', '-')}={getattr(given, name)}"
+        for name in (
+            "cells", "genes", "epochs", "latent", "batch", "threads", "library", "precision",
+            "max_epochs",
+        )
+    ]  # fmt: skip
+    environment = {
+        **os.environ,
+        "OMP_WAIT_POLICY": "PASSIVE",
+        "OMP_NUM_THREADS": str(given.threads),
+    }
+    if given.allocator == "keep":
+        environment |= KEEP
+    return subprocess.Popen(
+        [sys.executable, __file__, f"--worker={side}", f"--file={file}", f"--seed={seed}", *passed]
+        + (["--elbo"] if given.elbo else []),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=environment,
+    )
+
+
+def tell(side: subprocess.Popen[str], word: str) -> None:
+    assert side.stdin is not None
+    side.stdin.write(word + "\n")
+    side.stdin.flush()
+
+
+def answer(side: subprocess.Popen[str]) -> dict[str, Any]:
+    """The next line of JSON; what libraries print besides is passed over."""
+    assert side.stdout is not None
+    for line in side.stdout:
+        if line.startswith("{"):
+            return json.loads(line)
+    raise SystemExit(f"a worker ended early with status {side.wait()}")
+
+
+def say(**facts: Any) -> None:
+    print(json.dumps(facts), flush=True)
+
+
+def heard(word: str) -> None:
+    line = sys.stdin.readline().strip()
+    if line != word:
+        raise SystemExit(f"expected {word!r}, heard {line!r}")
+
+
+def peak() -> int:
+    """The most memory this process has held, in bytes."""
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+if __name__ == "__main__":
+    main()
