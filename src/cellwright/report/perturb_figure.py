@@ -106,7 +106,14 @@ def shift_by_place(
             rasterized=crowded,
             zorder=2 + int(marker == "D"),
         )
+    across, up = np.ptp(np.log(table["place"] + 1)), np.ptp(table[statistic])
+    named: list[tuple[float, float]] = []
     for row in table.head(8).to_dict("records"):
+        at = (np.log(row["place"] + 1) / max(across, 1e-9), row[statistic] / max(up, 1e-30))
+        # A name over another can be read no more than it.
+        if any(abs(at[0] - x) < 0.2 and abs(at[1] - y) < 0.045 for x, y in named):
+            continue
+        named.append(at)
         ax.annotate(
             plain(row["edit"], 20),
             (row["place"] + 1, row[statistic]),
