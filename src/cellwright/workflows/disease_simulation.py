@@ -142,7 +142,7 @@ def simulate_disease_file(
         genes = read_gene_set(given, option)
         match = match_genes(genes.genes, cells.var)
         programs.append(Program(name, match.columns, fold))
-        described[name] = _described(genes, match, fold)
+        described[name] = _described(genes, match, fold, cells.var_names)
     made = simulate_disease(counts_ng, types_n, programs, settings, can_show_n=can_show_n)
     written = _cells(cells, made)
     facts = {
@@ -192,13 +192,17 @@ def _types(
     return types_n, np.isin(types_n, list(shown)) if shown else np.ones(len(obs), dtype=bool)
 
 
-def _described(genes: GeneSet, match: GeneMatch, fold: float) -> dict[str, Any]:
+def _described(
+    genes: GeneSet, match: GeneMatch, fold: float, var_names: pd.Index
+) -> dict[str, Any]:
     return {
         "set": genes.name,
         "listed": match.n_listed,
         "found": match.n_listed - len(match.missing),
         "genes": len(match.columns),
         "missing": match.missing,
+        # Names in this file: what a test of the cohort scores and draws random sets beside.
+        "names": [str(name) for name in var_names[match.columns]],
         "fold": fold,
     }
 
