@@ -32,6 +32,7 @@ from cellwright.evaluation.gene_classification import GeneView
 from cellwright.representations.encoder import EncoderRun
 from cellwright.representations.finetuned import FinetunedRun
 from cellwright.representations.geneformer import GeneformerRun
+from cellwright.representations.ldvae import LDVAERun
 from cellwright.representations.loading import load
 from cellwright.tokens.rank_vocabulary import RankVocabulary
 from cellwright.workflows.gene_expression import expression_features, level_of
@@ -50,7 +51,7 @@ class Run:
 
     name: str
     kinds: tuple[str, ...]
-    run: EncoderRun | GeneformerRun
+    run: EncoderRun | GeneformerRun | LDVAERun
     place_g: NDArray[np.int64]
 
 
@@ -296,10 +297,10 @@ def _runs(names: GeneNames, reps: Sequence[str], *, has_cells: bool) -> list[Run
         loaded = load(path)
         # Fine-tuned on labels of cells: its genes are those of the encoder inside.
         run = loaded.run if isinstance(loaded, FinetunedRun) else loaded
-        if isinstance(run, EncoderRun):
+        if isinstance(run, EncoderRun | LDVAERun):
             if kinds == ("contextual",):
                 raise SettingsError(
-                    f"{rep}: contextual gene vectors need a rank model, and {path} reads binned "
+                    f"{rep}: contextual gene vectors need a rank model, and {path} reads "
                     "counts; use RUN:static"
                 )
             kinds = ("static",)

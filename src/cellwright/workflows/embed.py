@@ -19,6 +19,7 @@ from cellwright.data.reading import read_cells, record, write_cells
 from cellwright.errors import SettingsError
 from cellwright.representations.encoder import EncoderRun
 from cellwright.representations.geneformer import GeneformerRun
+from cellwright.representations.ldvae import LDVAERun
 from cellwright.representations.loading import load
 
 
@@ -73,7 +74,7 @@ class Embedded:
 
 
 def embed(
-    run: EncoderRun | GeneformerRun | Path | str,
+    run: EncoderRun | GeneformerRun | LDVAERun | Path | str,
     cells: AnnData | Path | str,
     out: Path | str | None = None,
     *,
@@ -118,7 +119,7 @@ def embed(
         No counts, too few of the run's genes, an unfinished run, an existing ``out``, a layer of
         what is no checkpoint.
     """
-    model = run if isinstance(run, EncoderRun | GeneformerRun) else load(run, vocabulary=vocabulary)
+    model = load(run, vocabulary=vocabulary) if isinstance(run, Path | str) else run
     model = model.with_(pooling=pooling, min_coverage=min_coverage, name=name)
     if isinstance(model, GeneformerRun):
         model = model.with_(layer_of=layer_of)

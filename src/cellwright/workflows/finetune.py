@@ -36,7 +36,7 @@ from cellwright.representations.finetuned import (
     finetuned_run,
     new_classifier,
 )
-from cellwright.representations.loading import load
+from cellwright.representations.loading import load_encoder
 from cellwright.training.finetuning import FinetuneSettings, FittedCellClassifier, finetune_cells
 from cellwright.workflows import finetune_folder
 from cellwright.workflows.designs import (
@@ -138,7 +138,7 @@ def finetune(
     settings = settings or FinetuneSettings()
     if out is not None:
         refuse_existing(out, force=force)
-    loaded = load(run, vocabulary=vocabulary) if isinstance(run, str | Path) else run
+    loaded = load_encoder(run, vocabulary=vocabulary) if isinstance(run, str | Path) else run
     base = base_of(loaded)
     _try_settings(base, settings)
     subject = read_subject(source, layer=layer, assume_counts=assume_counts)

@@ -27,7 +27,7 @@ from cellwright.representations.expression import log_normalized
 from cellwright.representations.finetuned import FinetunedRun, base_of
 from cellwright.representations.geneformer import GeneformerRun
 from cellwright.representations.geneformer_pooling import BATCH_TOKENS
-from cellwright.representations.loading import load
+from cellwright.representations.loading import load_encoder
 from cellwright.tokens.rank_vocabulary import RankVocabulary
 from cellwright.workflows.perturb_cells import DrawnCells, draw_cells
 from cellwright.workflows.perturb_findings import checks_of, sentences_of
@@ -126,7 +126,7 @@ def perturb(
         raise SettingsError(f"null is {null}, expected 0 or more")
     if out is not None:
         refuse_existing(out, force=force)
-    loaded = load(run, vocabulary=vocabulary) if isinstance(run, Path | str) else run
+    loaded = load_encoder(run, vocabulary=vocabulary) if isinstance(run, Path | str) else run
     model = _rank_run(loaded).with_(pooling=pooling, layer_of=layer_of)
     drawn = draw_cells(
         cells,
