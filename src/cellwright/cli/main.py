@@ -23,12 +23,14 @@ from cellwright.cli import (
     cluster,
     console,
     crop,
+    disease,
     doctor,
     embed,
     fetch,
     finetune,
     inspect,
     join,
+    ldvae,
     map,
     perturb,
     pretrain,
@@ -76,6 +78,7 @@ app.command("fetch")(fetch.fetch)
 app.command("finetune")(finetune.finetune)
 app.command("inspect")(inspect.inspect)
 app.command("join")(join.join)
+app.command("ldvae")(ldvae.ldvae)
 app.command("map")(map.map)
 app.command("perturb")(perturb.perturb)
 app.command("pretrain")(pretrain.pretrain)
@@ -88,6 +91,7 @@ app.command("subset")(subset.subset)
 app.command("tokenize")(tokenize.tokenize)
 app.command("unique")(unique.unique)
 app.command("demo")(study.demo)
+app.add_typer(disease.app, name="disease")
 
 
 def main() -> None:

@@ -1,0 +1,217 @@
+"""A linear VAE from a file to a finished run folder: fit, curves, loadings, map, enrichment."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from anndata import AnnData
+
+from cellwright.config import read_toml, resolve, to_dict
+from cellwright.data.gene_sets import read_gmt
+from cellwright.data.reading import read_cells
+from cellwright.errors import Interrupted, RunError, SettingsError
+from cellwright.representations.ldvae import KIND, LDVAERun, ldvae_settings_of, load_ldvae
+from cellwright.training.checkpoint import has_checkpoint
+from cellwright.training.epoch_curves import EpochCurves
+from cellwright.training.hardware import check_accelerator
+from cellwright.training.linear_vae_fit import fit_ldvae, prepared, trained
+from cellwright.training.linear_vae_settings import LDVAESettings
+from cellwright.training.loop import Progress, Row
+from cellwright.training.run_folder import RunFolder
+from cellwright.workflows.ldvae_cells import LDVAECells, ldvae_cells
+from cellwright.workflows.ldvae_result import SCHEMA, write_ldvae
+from cellwright.workflows.provenance import provenance
+
+__all__ = ["LDVAEResult", "fit_ldvae", "ldvae", "read_ldvae"]
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class LDVAEResult:
+    """A finished run: its folder, ``metrics.json`` and ``history.csv``."""
+
+    folder: Path
+    metrics: dict[str, Any]
+    history: pd.DataFrame
+
+    @property
+    def run(self) -> LDVAERun:
+        """The run as a representation."""
+        return load_ldvae(self.folder)
+
+    def loadings(self) -> pd.DataFrame:
+        """Genes × axes."""
+        return self.run.loadings()
+
+    def text(self) -> str:
+        """The findings as lines for a terminal."""
+        lines = [*self.metrics["sentences"], ""]
+        lines += [f"  {axis}: {genes}" for axis, genes in self.metrics["top_genes"].items()]
+        return "\n".join([*lines, "", f"run folder: {self.folder}"])
+
+
+def ldvae(
+    cells: AnnData | Path | str,
+    out: Path | str,
+    *,
+    config: Path | str | None = None,
+    gene_sets: Path | str | None = None,
+    label: str | None = None,
+    layer: str | None = None,
+    assume_counts: bool = False,
+    force: bool = False,
+    resume: bool = False,
+    on_epoch: Callable[[Row], None] | None = None,
+    on_step: Callable[[Progress, int], None] | None = None,
+    **flags: Any,
+) -> LDVAEResult:
+    """Fit a linearly decoded variational autoencoder; its axes are read off as gene loadings.
+
+    Parameters
+    ----------
+    cells
+        AnnData or a path with raw counts; a file is read in blocks. Without ``obs["split"]`` the
+        cells are split here; ``val`` cells choose the epoch, ``test`` cells are not looked at.
+    out
+        The run folder. ``force`` replaces a run, ``resume`` continues one that was stopped.
+    gene_sets
+        A GMT file; the top genes of every axis are then tested for its sets.
+    label
+        Column of ``obs`` that colours the map; default the state, or a column of cell types.
+    config, flags
+        Settings (``training.linear_vae_settings.LDVAESettings``), as ``latent=36, fit_on="train"``:
+        a flag beats the TOML file, the file beats the default.
+
+    Raises
+    ------
+    DataError, SettingsError, RunError, Interrupted
+        One sentence each.
+    """
+    folder = RunFolder(out)
+    settings = _settings(folder, config, flags, resume)
+    check_accelerator(settings.accelerator)
+    folder.refuse(force=force, resume=resume)
+    sets = None if gene_sets is None else read_gmt(gene_sets)
+    from_file = not isinstance(cells, AnnData)
+    subject = read_cells(cells, backed=from_file)
+    try:
+        if label is not None and label not in subject.obs.columns:
+            raise SettingsError(
+                f"obs has no column {label!r} to colour the map by (columns: "
+                f"{', '.join(map(str, subject.obs.columns[:8]))})"
+            )
+        task = ldvae_cells(subject, settings, layer=layer, assume_counts=assume_counts)
+        if task.note:
+            log.info(task.note)
+        if resume:
+            _same_data(folder, task)
+        if resume and folder.is_finished():
+            log.info("%s is finished; nothing to continue", folder.path)
+            return read_ldvae(folder.path)
+        model, objective = prepared(
+            task.train, task.val, task.train_codes_n, task.val_codes_n, settings, task.batches
+        )
+        with folder.writing(force=force, resume=resume):
+            _write_inputs(folder, task, settings)
+            with EpochCurves(folder.path / "tensorboard") as curves:
+
+                def epoch_done(row: Row) -> None:
+                    curves.add(row)
+                    folder.log(
+                        f"epoch {row['epoch']}: training {row['train_elbo_loss']:.2f}, validation "
+                        f"{row['val_loss']:.2f} (negative ELBO)"
+                    )
+                    if on_epoch is not None:
+                        on_epoch(row)
+
+                try:
+                    found = trained(
+                        model,
+                        objective,
+                        folder,
+                        resume=resume,
+                        on_epoch=epoch_done,
+                        on_step=on_step,
+                    )
+                except Interrupted as stopped:
+                    folder.log(str(stopped))
+                    raise
+            read: dict[str, Any] = {"layer": layer, "assume_counts": assume_counts}
+            write_ldvae(folder, task, objective, found, subject, sets, label, read)
+    finally:
+        if from_file and subject.isbacked:
+            subject.file.close()
+    return read_ldvae(folder.path)
+
+
+def read_ldvae(path: Path | str) -> LDVAEResult:
+    """The result of a finished run, from its folder.
+
+    Raises
+    ------
+    RunError
+        If the folder is not a finished run of a linear VAE.
+    """
+    folder = RunFolder(path)
+    metrics = folder.read_json("metrics.json")
+    schema = metrics.get("schema") if isinstance(metrics, dict) else None
+    if schema != SCHEMA:
+        raise RunError(
+            f"{folder.path} is not a run of a linear VAE: its metrics.json has the schema "
+            f"{schema!r}, expected {SCHEMA!r}"
+        )
+    return LDVAEResult(folder.path, metrics, folder.read_history())
+
+
+def _settings(
+    folder: RunFolder, config: Path | str | None, flags: Mapping[str, Any], resume: bool
+) -> LDVAESettings:
+    file = read_toml(Path(config)) if config else None
+    if not resume:
+        return resolve(LDVAESettings, file, flags)
+    kept = ldvae_settings_of(folder)
+    given = resolve(LDVAESettings, to_dict(kept), file, flags)
+    if given != kept:
+        ours, theirs = to_dict(kept), to_dict(given)
+        changed = next(k for k in {**ours, **theirs} if ours.get(k) != theirs.get(k))
+        raise SettingsError(
+            f"--resume continues with the run's own settings, but {changed} is "
+            f"{theirs.get(changed)!r} here and {ours.get(changed)!r} in {folder.path}/config.toml"
+        )
+    return kept
+
+
+def _same_data(folder: RunFolder, task: LDVAECells) -> None:
+    if not (folder.path / "provenance.json").is_file() and not has_checkpoint(folder.checkpoint):
+        return
+    known = folder.read_json("provenance.json")
+    try:
+        began, split = known["data"]["fingerprint"], known["data"]["split"]["hash"]
+    except (KeyError, TypeError) as error:
+        raise RunError(
+            f"{folder.path / 'provenance.json'} does not say what data the run began on: {error!r}"
+        ) from None
+    ours = task.facts["fingerprint"], task.facts["split"]["hash"]
+    if (began, split) != ours:
+        what = "other data" if began != ours[0] else "another split of these cells"
+        raise RunError(f"{folder.path} began on {what}; continue with the same file and split")
+
+
+def _write_inputs(folder: RunFolder, task: LDVAECells, settings: LDVAESettings) -> None:
+    """What is known before training; ``config.toml`` first: it makes the folder that of a run."""
+    folder.write_config(to_dict(settings))
+    task.vocabulary.save(folder.path / "vocabulary.tsv")
+    folder.write_tokenizer(KIND, {"batches": np.array(task.batches, dtype=np.str_)})
+    task.chosen.save(folder.path / "split.toml")
+    task.fitted.save(folder.path / "cells.txt.gz")
+    folder.write_json("provenance.json", provenance(settings.seed, task.facts))
+    sizes = ", ".join(f"{count} {part}" for part, count in task.facts["cells"].items())
+    began = "continues" if has_checkpoint(folder.checkpoint) else "begins"
+    folder.log(f"{began}: {sizes} cells, {len(task.vocabulary)} genes. {task.note}")
