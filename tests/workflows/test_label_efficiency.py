@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
+import pandas as pd
 import pytest
 
 from cellwright.errors import SettingsError
@@ -10,6 +13,7 @@ from cellwright.evaluation.folds import Design, Fold
 from cellwright.representations.loading import load
 from cellwright.training.finetuning import FinetuneSettings
 from cellwright.workflows import label_efficiency as module
+from cellwright.workflows.finetune import finetune
 from cellwright.workflows.finetune_methods import FINETUNED, Contest, method_names
 from cellwright.workflows.label_efficiency import fixed_test, label_efficiency, read_sizes
 from cellwright.workflows.labels import read_labels
@@ -65,6 +69,35 @@ def test_all_methods_answer_from_the_same_nested_cells(contest, labels, monkeypa
     assert len(found.sentences) == 3 and "With 4 labels a class fine-tuned" in found.sentences[0]
     again = label_efficiency(contest, labels.codes_n, labels.classes, fold, methods, names, **given)
     assert again.table().equals(table)
+
+
+def test_finetune_writes_curves_where_fewer_labels_are_asked_for(contest, planted_once, tmp_path):
+    out = tmp_path / "tuned"
+    found = finetune(
+        contest.run,
+        planted_once,
+        label="kind",
+        group="none",
+        folds=2,
+        classifiers=["logistic-regression"],
+        scratch=False,
+        labels_per_class=(4, None),
+        label_draws=2,
+        settings=contest.settings,
+        out=out,
+    )
+    table = pd.read_csv(out / "label_efficiency.tsv", sep="\t")
+    assert set(table["per_class"]) == {"4", "all"}
+    assert set(table["method"]) == {a.rep for a in found.answers}
+    few = table[table["per_class"] == "4"]
+    assert (few["n_labelled"] == 4 * len(found.labels.classes)).all() and (
+        few["repeats"] == 2
+    ).all()
+    for ending in ("png", "pdf"):
+        assert (out / "figures" / f"label_efficiency_macro_f1.{ending}").stat().st_size > 5000
+    assert any(s.startswith("Fewer labels are tested on") for s in found.sentences)
+    kept = json.loads((out / "metrics.json").read_text())["label_efficiency"]
+    assert kept["n_test"] == found.few_labels.n_test and len(kept["points"]) == len(table)
 
 
 def test_labels_outside_of_the_draw_change_nothing(contest, labels):

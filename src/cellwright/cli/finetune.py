@@ -136,6 +136,22 @@ def finetune(
             rich_help_panel=_BESIDE,
         ),
     ] = True,
+    labels_per_class: Annotated[
+        str | None,
+        typer.Option(
+            help="Also learn from so few labelled cells of each class, the same for every method, "
+            "such as 5,10,20,50,100,all.",
+            rich_help_panel=_BESIDE,
+        ),
+    ] = None,
+    label_draws: Annotated[
+        int,
+        typer.Option(
+            help="Draws of labelled cells for each of these numbers.",
+            min=1,
+            rich_help_panel=_BESIDE,
+        ),
+    ] = 5,
     size_column: Annotated[
         str | None,
         typer.Option(
@@ -178,6 +194,7 @@ def finetune(
     from cellwright.training.finetuning import FinetuneSettings
     from cellwright.workflows.designs import require_passed
     from cellwright.workflows.finetune import finetune as tune
+    from cellwright.workflows.label_efficiency import read_sizes
 
     console.start(verbose, quiet)
     given: dict[str, Any] = {
@@ -208,6 +225,8 @@ def finetune(
         folds=folds,
         classifiers=tuple(classifier) if classifier else CLASSIFIERS,
         scratch=scratch,
+        labels_per_class=() if labels_per_class is None else read_sizes(labels_per_class),
+        label_draws=label_draws,
         settings=settings,
         vocabulary=vocabulary,
         size_column=size_column,

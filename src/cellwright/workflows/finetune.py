@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -57,6 +57,11 @@ from cellwright.workflows.finetune_methods import (
     method_names,
 )
 from cellwright.workflows.finetune_result import FROZEN_METHOD, FinetuneResult
+from cellwright.workflows.label_efficiency import (
+    LabelEfficiency,
+    fixed_test,
+    label_efficiency,
+)
 from cellwright.workflows.labels import Labels, read_labels
 from cellwright.workflows.pictures import Picture, picture
 from cellwright.workflows.projections import narrowed
@@ -82,6 +87,8 @@ def finetune(
     classifiers: Sequence[str] = CLASSIFIERS,
     scratch: bool = True,
     settings: FinetuneSettings | None = None,
+    labels_per_class: Sequence[int | None] = (),
+    label_draws: int = 5,
     vocabulary: Path | str | None = None,
     size_column: str | None = None,
     layer: str | None = None,
@@ -113,6 +120,9 @@ def finetune(
         Whether the same network is also trained from random weights.
     settings
         Of fine-tuning; its seed is that of folds, intervals and pictures too.
+    labels_per_class, label_draws
+        Also answer from so many labelled cells of each class (None: all), each number drawn so many
+        times; see :func:`cellwright.workflows.label_efficiency.label_efficiency`.
     vocabulary
         Table of a checkpoint's series.
     size_column, layer, assume_counts
@@ -176,6 +186,19 @@ def finetune(
         measure,
         seed=settings.seed,
     )
+    few = None
+    if labels_per_class:
+        few = _few_labels(
+            contest,
+            labels,
+            design,
+            methods,
+            units_n,
+            seen_n,
+            labels_per_class,
+            label_draws,
+            progress,
+        )
     result_run, final, final_fitted = _final(
         contest, labels, seen_n, name=f"{base.name}-{label}", loaded=base
     )
@@ -193,6 +216,7 @@ def finetune(
             *found.sentences,
             *(s for s in verdicts(beside.scores, beside.differences) if s not in found.sentences),
             *_notes(given, design, final),
+            *(() if few is None else few.sentences),
             *views.notes,
         ),
         chosen={m: [a.chosen for a in given[m]] for m in methods},
@@ -204,6 +228,7 @@ def finetune(
         cells_n=tuple(map(str, obs.index)),
         base=base.name,
         folder=None if out is None else Path(out),
+        few_labels=few,
     )
     if out is not None:
         finetune_folder.write(result, Path(out), force=force)
@@ -295,6 +320,35 @@ def _answers(
     if progress is not None:
         progress(whole, whole, "")
     return given, seconds
+
+
+def _few_labels(
+    contest: Contest,
+    labels: Labels,
+    design: Design,
+    methods: Sequence[str],
+    units_n: NDArray[np.str_],
+    seen_n: NDArray[np.str_],
+    sizes: Sequence[int | None],
+    draws: int,
+    progress: Callable[[int, int, str], None] | None,
+) -> LabelEfficiency:
+    fold, words = fixed_test(labels.codes_n, seen_n, units_n, design)
+    found = label_efficiency(
+        contest,
+        labels.codes_n,
+        labels.classes,
+        fold,
+        methods,
+        units_n,
+        unit=design.unit,
+        sizes=sizes,
+        repeats=draws,
+        baselines=[m for m in methods if m not in (FINETUNED, FROZEN_METHOD)],
+        seed=contest.settings.seed,
+        progress=None if progress is None else lambda n, of: progress(n, of, "fewer labels"),
+    )
+    return replace(found, sentences=(f"Fewer labels are tested on {words}.", *found.sentences))
 
 
 def _predictions(

@@ -28,7 +28,8 @@ def write(result: FinetuneResult, out: Path, *, force: bool = False) -> None:
 
     run/ (what ``load``, ``embed`` and ``probe --rep`` take), metrics.json, predictions.tsv
     (held-out cells of every method), history.tsv (every fold's epochs and the final run's),
-    confusion_METHOD.csv, coordinates.tsv, figures/*.png and *.pdf.
+    confusion_METHOD.csv, coordinates.tsv, label_efficiency.tsv where it was asked for,
+    figures/*.png and *.pdf.
 
     Raises
     ------
@@ -62,6 +63,13 @@ def write(result: FinetuneResult, out: Path, *, force: bool = False) -> None:
             if any(s.metric == metric for s in result.scores):
                 for ending in ("png", "pdf"):
                     save_figure(result.plot_methods(metric), figures / f"methods_{metric}.{ending}")
+        if result.few_labels is not None:
+            table = result.few_labels.table()
+            write_tsv(table, folder / "label_efficiency.tsv")
+            for metric in dict.fromkeys(table["metric"]):
+                for ending in ("png", "pdf"):
+                    where = figures / f"label_efficiency_{metric}.{ending}"
+                    save_figure(result.plot_few_labels(str(metric)), where)
         for name, draw in (
             ("roc", result.plot_roc),
             ("confusion", result.plot_confusion),

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from cellwright.errors import SettingsError
 from cellwright.evaluation import metrics
 from cellwright.evaluation.comparison import Difference
 from cellwright.evaluation.folds import Design
@@ -18,11 +19,13 @@ from cellwright.interfaces import Check, Predictions, Score
 from cellwright.report.confusion import confusion_matrix
 from cellwright.report.embedding import embedding_map
 from cellwright.report.finetune_curves import finetune_curves
+from cellwright.report.label_curves import label_curves_figure
 from cellwright.report.method_bars import method_bars
 from cellwright.report.notebook import scores_html
 from cellwright.report.roc import roc_curves
 from cellwright.representations.finetuned import FinetunedRun
 from cellwright.workflows.finetune_methods import FINETUNED, FROZEN, PLAIN
+from cellwright.workflows.label_efficiency import LabelEfficiency
 from cellwright.workflows.labels import Labels
 from cellwright.workflows.pictures import Picture
 from cellwright.workflows.plain_files import plain
@@ -37,7 +40,8 @@ class FinetuneResult:
 
     run: fine-tuned on the train cells of ``final``, ready to embed and to predict. answers: of
     every method, in one design. histories: of each fold's fine-tuning, the final one last. pictures:
-    ``frozen`` and ``fine-tuned``, of the cells the final run was not given labels of.
+    ``frozen`` and ``fine-tuned``, of the cells the final run was not given labels of. few_labels:
+    every method at fewer labels, where that was asked for.
     """
 
     run: FinetunedRun
@@ -57,6 +61,7 @@ class FinetuneResult:
     cells_n: tuple[str, ...]
     base: str
     folder: Path | None = None
+    few_labels: LabelEfficiency | None = None
 
     def answer(self, method: str) -> Predictions:
         """What a method answered for the held-out cells."""
@@ -108,6 +113,18 @@ class FinetuneResult:
         """Validation loss and accuracy over epochs, of every fold and of the final run."""
         return finetune_curves(self.histories, [int(e) for e in self._best_epochs])
 
+    def plot_few_labels(self, metric: str = "macro_f1") -> Any:
+        """A metric of every method over the number of labels, as Axes.
+
+        Raises
+        ------
+        SettingsError
+            If fewer labels were not asked for.
+        """
+        if self.few_labels is None:
+            raise SettingsError("fewer labels were not asked for; give labels_per_class")
+        return label_curves_figure(self.few_labels.table(), metric=metric, label=self.labels.column)
+
     def plot_map(self, which: str) -> Any:
         """UMAP of the ``frozen`` or the ``fine-tuned`` vectors of held-out cells, as Axes."""
         found = self.pictures[which]
@@ -158,6 +175,7 @@ class FinetuneResult:
             "seconds": dict(self.seconds),
             "per_class": {a.rep: metrics.per_class(a) for a in self.answers},
             "final": {k: v for k, v in self.final.items() if k != "picture_rows"},
+            "label_efficiency": None if self.few_labels is None else self.few_labels.to_dict(),
             "knn_2d": {which: found.to_dict() for which, found in self.pictures.items()},
         }
         return dict(plain(found))

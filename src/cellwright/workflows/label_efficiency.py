@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -28,6 +29,14 @@ class LabelEfficiency:
     n_test: int
     unit: str
     sentences: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything as plain values, for JSON."""
+        return {
+            "n_test": self.n_test,
+            "unit": self.unit,
+            "points": [point.to_dict() for point in self.points],
+        }
 
     def table(self) -> pd.DataFrame:
         """One row per method, number of labels and metric."""
