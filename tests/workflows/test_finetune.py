@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -93,6 +94,31 @@ def test_embed_takes_the_fine_tuned_run(tuned, planted_once):
     found = cellwright.embed(tuned.folder / "run", planted_once)
     assert found.key == "X_small-kind"
     np.testing.assert_array_equal(found.vectors_nd, tuned.run.transform(planted_once))
+
+
+def test_a_run_on_ranks_is_fine_tuned_and_loads_with_its_new_weights(planted_once, tmp_path):
+    path = tmp_path / "ranks"
+    cellwright.pretrain(
+        planted_once, path, epochs=1, size="tiny", tokenizer="ranked", precision="float32"
+    )
+    tuned = finetune(
+        path,
+        planted_once,
+        label="kind",
+        folds=2,
+        classifiers=(),
+        scratch=False,
+        settings=replace(QUICK, epochs=4, patience=None, head_start="zeros"),
+        out=tmp_path / "out",
+    )
+    assert tuned.final["best_epoch"] > 0
+    again, before = load(tmp_path / "out" / "run"), load(path)
+    probability_nk = tuned.run.probability(planted_once)
+    np.testing.assert_allclose(again.probability(planted_once), probability_nk, atol=1e-6)
+    changed, kept = again.model.tokens.weight, before.model.tokens.weight
+    assert not changed.equal(kept)
+    seen_n = again.seen(planted_once)
+    assert (seen_n == "seen-labelled").sum() == tuned.final["train"] + tuned.final["val"]
 
 
 def test_a_fold_is_answered_from_its_training_rows_alone(planted_once, run):

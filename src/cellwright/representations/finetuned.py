@@ -23,6 +23,7 @@ from cellwright.models.freezing import quick_copy
 from cellwright.models.heads import BinClassifier, ClassHead, RankClassifier
 from cellwright.representations.encoder import BLOCK_CELLS, EncoderRun
 from cellwright.representations.geneformer import GeneformerRun
+from cellwright.representations.rank_run import RankRun
 from cellwright.tokens.vocabulary import Alignment
 from cellwright.training.finetuning import CellClassifier, FittedCellClassifier
 from cellwright.training.fitted_cells import FittedCells
@@ -139,7 +140,7 @@ class FinetunedRun:
         with atomic_folder(path) as temporary:
             inner = temporary / "run"
             self.run.save(inner)
-            if isinstance(self.run, EncoderRun):  # which copies the weights it came with
+            if isinstance(self.run, EncoderRun | RankRun):  # which copy the weights they came with
                 weights = {k: v.cpu().contiguous() for k, v in self.model.state_dict().items()}
                 write_tensors(inner / "model.safetensors", weights)
             for entry in sorted(inner.iterdir()):
