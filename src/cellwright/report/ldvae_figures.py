@@ -100,7 +100,7 @@ def loadings_figure(
         ax.barh(y, values, color=[COLOURS[0] if v > 0 else COLOURS[1] for v in values], height=0.75)
         ax.set_yticks(y, [plain(g, 16) for g in part["gene_symbol"]])
         ax.axvline(0, color=INK, lw=0.7)
-        spread = "" if strength is None else f"cells differ by {float(strength[name]):.2f}"
+        spread = "" if strength is None else f"spread over cells {float(strength[name]):.2f}"
         dress(ax, name, "Loading", "", subtitle=spread or None, grid="x")
         ax.tick_params(axis="y", labelsize=8)
         ax.set_ylim(-0.6, len(part) - 0.4)
@@ -116,8 +116,10 @@ def loadings_figure(
 def _trim(ax: Axes, history: pd.DataFrame, columns: tuple[str, str]) -> None:
     """Let the first epochs run out of the frame where they would press the rest into a line."""
     values = history[list(columns)].to_numpy(dtype=float)
-    later = values[len(values) // 20 :] if len(values) >= 40 else values
+    if len(values) < 20:
+        return
+    later = values[len(values) // 4 :]
     low, high = float(np.nanmin(values)), float(np.nanmax(later))
-    if len(values) >= 40 and np.nanmax(values) > high + (high - low):
+    if np.nanmax(values) > high + 1.5 * (high - low):
         room = 0.06 * (high - low or 1.0)
-        ax.set_ylim(low - room, high + room)
+        ax.set_ylim(low - room, high + 0.5 * (high - low) + room)

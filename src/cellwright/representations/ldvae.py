@@ -12,7 +12,7 @@ import pandas as pd
 from anndata import AnnData
 from numpy.typing import NDArray
 
-from cellwright.config import resolve
+from cellwright.config import resolve, to_dict
 from cellwright.data.atomic import atomic_folder
 from cellwright.data.blocks import iter_blocks
 from cellwright.data.hashes import cell_hashes
@@ -25,11 +25,12 @@ from cellwright.training.linear_vae_cells import PackedCounts
 from cellwright.training.linear_vae_fit import new_model
 from cellwright.training.linear_vae_objective import latent_means
 from cellwright.training.linear_vae_settings import LDVAESettings
-from cellwright.training.run_folder import FINISHED, RunFolder
+from cellwright.training.run_folder import RunFolder
 
 log = logging.getLogger(__name__)
 
 KIND = "counts"
+SCHEMA = "cellwright.ldvae/1"
 MIN_COVERAGE = 0.8
 BLOCK_CELLS = 4096
 POOLING = "latent"
@@ -161,10 +162,14 @@ class LDVAERun:
     def save(self, path: Path) -> None:
         """Write what ``load_ldvae`` needs into a new folder."""
         with atomic_folder(path) as temporary:
-            for name in (*FINISHED, "cells.txt.gz", "split.toml"):
-                source = self.path / name
-                if source.is_file():
-                    (temporary / name).write_bytes(source.read_bytes())
+            folder = RunFolder(temporary)
+            folder.write_config(to_dict(self.settings))
+            self.vocabulary.save(temporary / "vocabulary.tsv")
+            folder.write_tokenizer(KIND, {})
+            if self.cells is not None:
+                self.cells.save(temporary / "cells.txt.gz")
+            folder.write_weights("model.safetensors", self.model.state_dict())
+            folder.write_json("metrics.json", {"schema": SCHEMA, "copy_of": self.name})
 
 
 def is_ldvae_run(path: Path | str) -> bool:
@@ -197,7 +202,9 @@ def load_ldvae(path: Path | str, *, name: str | None = None) -> LDVAERun:
     except RuntimeError as error:
         detail = str(error).splitlines()[-1].strip()
         raise RunError(f"{file} does not fit {folder.path / 'config.toml'}: {detail}") from None
-    cells = FittedCells.load(folder.path / "cells.txt.gz")
+    # A model that was trained elsewhere cannot say what it has seen.
+    seen = folder.path / "cells.txt.gz"
+    cells = FittedCells.load(seen) if seen.is_file() else None
     return LDVAERun(name or folder.name, folder.path, settings, vocabulary, cells, model.eval())
 
 

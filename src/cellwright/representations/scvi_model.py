@@ -3,14 +3,75 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
+import pandas as pd
+from anndata import AnnData
 from torch import Tensor
 
-from cellwright.errors import DataError
+from cellwright.errors import DataError, MissingExtra
 from cellwright.models.linear_vae import LinearVAE, LinearVAESize
+from cellwright.representations.ldvae import LDVAERun
+from cellwright.tokens.vocabulary import Vocabulary
+from cellwright.training.linear_vae_settings import LDVAESettings
 
 _LAYER = "fc_layers.Layer 0"
+
+
+def from_scvi(model: Any, cells: AnnData | None = None, *, name: str = "LinearSCVI") -> LDVAERun:
+    """A trained ``LinearSCVI`` as a representation; ``save`` makes a run folder of it.
+
+    Parameters
+    ----------
+    model
+        The model, or the folder that its ``save`` wrote (which scvi-tools reads: a pickle, so only
+        from where you trust).
+    cells
+        What ``LinearSCVI.load`` needs beside a folder that was saved without its AnnData.
+
+    Returns
+    -------
+    What a cell was to its training is unknown, and scores say so.
+
+    Raises
+    ------
+    MissingExtra
+        If a folder is given and scvi-tools is not installed.
+    DataError
+        If it is no such model, has parts that ours has not, or lists a gene twice.
+    """
+    if isinstance(model, str | Path):
+        model = _loaded(Path(model), cells)
+    genes = [str(gene) for gene in model.adata.var_names]
+    vocabulary = Vocabulary.from_var(pd.DataFrame(index=pd.Index(genes)))
+    if len(vocabulary) != len(genes):
+        raise DataError(
+            f"the scvi-tools model has {len(genes)} genes, but only {len(vocabulary)} different names"
+        )
+    ours = linear_vae_of(model.module)
+    size = ours.size
+    settings = LDVAESettings(
+        latent=size.latent,
+        hidden=size.hidden,
+        dropout=size.dropout,
+        library=size.library,
+        likelihood=size.likelihood,
+        decoder_norm=size.decoder_norm,
+    )
+    return LDVAERun(name, Path(name), settings, vocabulary, None, ours)
+
+
+def _loaded(path: Path, cells: AnnData | None) -> Any:
+    try:
+        from scvi.model import LinearSCVI  # type: ignore[import-untyped]
+    except ImportError:
+        raise MissingExtra("scvi-tools", "scvi", "reading a model of scvi-tools") from None
+    try:
+        return LinearSCVI.load(str(path), adata=cells)
+    except (OSError, ValueError, KeyError) as error:
+        first = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise DataError(f"{path} is no LinearSCVI that scvi-tools can load: {first}") from None
 
 
 def linear_vae_of(module: Any) -> LinearVAE:

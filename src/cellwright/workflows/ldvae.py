@@ -16,7 +16,7 @@ from cellwright.config import read_toml, resolve, to_dict
 from cellwright.data.gene_sets import read_gmt
 from cellwright.data.reading import read_cells
 from cellwright.errors import Interrupted, RunError, SettingsError
-from cellwright.representations.ldvae import KIND, LDVAERun, ldvae_settings_of, load_ldvae
+from cellwright.representations.ldvae import KIND, SCHEMA, LDVAERun, ldvae_settings_of, load_ldvae
 from cellwright.training.checkpoint import has_checkpoint
 from cellwright.training.epoch_curves import EpochCurves
 from cellwright.training.hardware import check_accelerator
@@ -25,7 +25,7 @@ from cellwright.training.linear_vae_settings import LDVAESettings
 from cellwright.training.loop import Progress, Row
 from cellwright.training.run_folder import RunFolder
 from cellwright.workflows.ldvae_cells import LDVAECells, ldvae_cells
-from cellwright.workflows.ldvae_result import SCHEMA, write_ldvae
+from cellwright.workflows.ldvae_result import write_ldvae
 from cellwright.workflows.provenance import provenance
 
 __all__ = ["LDVAEResult", "fit_ldvae", "ldvae", "read_ldvae"]
@@ -108,8 +108,6 @@ def ldvae(
                 f"{', '.join(map(str, subject.obs.columns[:8]))})"
             )
         task = ldvae_cells(subject, settings, layer=layer, assume_counts=assume_counts)
-        if task.note:
-            log.info(task.note)
         if resume:
             _same_data(folder, task)
         if resume and folder.is_finished():

@@ -62,6 +62,8 @@ def ldvae_cells(
     settings, note = _split_by_base(subject, settings)
     chosen = chosen_split(subject, settings.of_split)
     used_n, said = _used(subject, settings)
+    for sentence in filter(None, (note, said)):  # the split has said its own
+        log.info(sentence)
     rows = {part: chosen.rows(part, names) for part in ("train", "val")}
     rows = {part: at[used_n[at]] for part, at in rows.items()}
     for part, at in rows.items():

@@ -17,7 +17,7 @@ from cellwright.evaluation.neighbors import neighbor_graph
 from cellwright.report.canvas import save_figure
 from cellwright.report.embedding import cluster_maps, embedding_map
 from cellwright.report.ldvae_figures import elbo_curves, loadings_figure
-from cellwright.representations.ldvae import LDVAERun
+from cellwright.representations.ldvae import SCHEMA, LDVAERun
 from cellwright.training.hardware import peak_memory_bytes
 from cellwright.training.linear_vae_fit import FittedLinearVAE
 from cellwright.training.linear_vae_objective import LinearVAEObjective
@@ -27,8 +27,9 @@ from cellwright.workflows.ldvae_enrichment import enrichment, top_genes
 from cellwright.workflows.projections import project
 from cellwright.workflows.provenance import provenance
 
-SCHEMA = "cellwright.ldvae/1"
 TOP = 50
+LEAST_CELLS, LEAST_SHARE = 3, 0.01
+"""Genes seen in fewer training cells keep the loadings of the random start: they head no axis."""
 RESOLUTION = 1.0
 QUIET_AXIS = 0.01
 """An axis whose latent means have less variance than this over the cells holds nothing."""
@@ -66,7 +67,11 @@ def write_ldvae(
     strength = pd.Series(latent_nd.std(0), index=[f"Z_{d}" for d in range(latent_nd.shape[1])])
     loadings = run.loadings()
     _write_table(folder, "loadings.tsv", loadings.assign(gene_symbol=task.vocabulary.symbols))
-    top = top_genes(loadings, task.vocabulary.symbols.tolist(), min(TOP, len(loadings) // 2 or 1))
+    shown_g = task.train.detected() >= max(LEAST_CELLS, LEAST_SHARE * len(task.train))
+    if not shown_g.any():
+        shown_g[:] = True
+    symbols = task.vocabulary.symbols[shown_g].tolist()
+    top = top_genes(loadings[shown_g], symbols, min(TOP, len(symbols) // 2 or 1))
     _write_table(folder, "top_genes.tsv", top, index=False)
     figures = folder.path / "figures"
     figures.mkdir(exist_ok=True)
@@ -96,12 +101,13 @@ def write_ldvae(
         "parameters": sum(p.numel() for p in model.parameters()),
         "leiden": {"clusters": int(clusters_n.max()) + 1, "resolution": RESOLUTION},
         "top_genes": _strongest(top, strength),
+        "top_genes_among": len(symbols),
         "scores": [],
         "checks": _checks(fitted.best_epoch, len(fitted.history), strength),
         "note": task.note,
     }
     if sets is not None:
-        table = enrichment(top, sets, task.vocabulary.symbols.tolist())
+        table = enrichment(top, sets, symbols)
         _write_table(folder, "enrichment.tsv", table, index=False)
         metrics["enriched"] = {
             "sets": len(sets),

@@ -1,0 +1,205 @@
+"""``cellwright ldvae`` from cells to a run folder: what is fitted on, what stands there, bad input."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.sparse as sp
+from anndata import AnnData
+from scipy import stats
+from typer.testing import CliRunner
+
+from cellwright.cli.main import app
+from cellwright.errors import CellwrightError, DataError, Interrupted, RunError, SettingsError
+from cellwright.representations.ldvae import LDVAERun
+from cellwright.representations.loading import load
+from cellwright.workflows.embed import embed
+from cellwright.workflows.ldvae import ldvae, read_ldvae
+from cellwright.workflows.ldvae_enrichment import enrichment, top_genes
+
+CELLS, GENES, BLOCK = 240, 120, 20
+QUICK = {"latent": 2, "epochs": 4, "batch_size": 32, "split_by": "none"}
+
+
+@pytest.fixture(scope="module")
+def cells() -> AnnData:
+    """Cells of two types that differ in one block of genes, in two states and three batches."""
+    rng = np.random.default_rng(0)
+    kind_n = rng.integers(0, 2, CELLS)
+    mean_ng = np.full((CELLS, GENES), 3.0)
+    mean_ng[kind_n == 1, :BLOCK] *= 6
+    made = AnnData(sp.csr_matrix(rng.poisson(mean_ng).astype(np.float32)))
+    made.obs_names = [f"c{i}" for i in range(CELLS)]
+    made.var_names = [f"G{j}" for j in range(GENES)]
+    made.obs["cell_type"] = np.array(["a", "b"])[kind_n]
+    made.obs["state"] = np.where(np.arange(CELLS) % 4 == 0, "sick", "normal")
+    made.obs["run"] = np.array(["x", "y", "z"])[np.arange(CELLS) % 3]
+    return made
+
+
+@pytest.fixture(scope="module")
+def file(cells: AnnData, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("cells") / "cells.h5ad"
+    cells.write_h5ad(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def gmt(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("sets") / "sets.gmt"
+    block = "\t".join(f"g{j}" for j in range(BLOCK))
+    other = "\t".join(f"G{j}" for j in range(60, 90))
+    path.write_text(f"BLOCK\tplanted\t{block}\nOTHER\tnothing\t{other}\n")
+    return path
+
+
+@pytest.fixture(scope="module")
+def folder(file: Path, gmt: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("runs") / "first"
+    settings = {**QUICK, "epochs": 40, "learning_rate": 0.02}
+    ldvae(file, out, gene_sets=gmt, **settings)
+    return out
+
+
+def test_the_folder_holds_what_was_found(folder: Path, cells: AnnData) -> None:
+    result = read_ldvae(folder)
+    metrics = json.loads((folder / "metrics.json").read_text())
+    assert metrics["schema"] == "cellwright.ldvae/1"
+    for part in ("train", "val"):
+        whole = metrics["reconstruction"][part] + metrics["kl"][part]
+        assert metrics["elbo"][part] == pytest.approx(-whole)
+    assert -metrics["elbo"]["val"] == pytest.approx(result.history["val_loss"].min(), rel=1e-6)
+    # Of 240 cells 48 test and 60 sick ones, 12 of them in both, are not used.
+    sizes = metrics["cells"]
+    assert sizes["train"] + sizes["val"] == 144
+    assert sizes["not used"] == 96
+    loadings = pd.read_csv(folder / "loadings.tsv", sep="\t", index_col=0)
+    np.testing.assert_allclose(loadings[["Z_0", "Z_1"]], result.loadings(), rtol=1e-4, atol=1e-6)
+    for name in ("elbo", "loadings", "umap"):
+        assert (folder / "figures" / f"{name}.png").stat().st_size > 5_000
+    assert set(pd.read_csv(folder / "umap.tsv", sep="\t")["label"]) == {"normal", "sick"}
+
+
+def test_the_planted_block_is_enriched(folder: Path) -> None:
+    found = pd.read_csv(folder / "enrichment.tsv", sep="\t")
+    assert found.loc[0, "set"] == "BLOCK"
+    assert found.loc[0, "q"] < 1e-6
+    assert not (found.loc[found["set"] == "OTHER", "q"] < 0.05).any()
+
+
+def test_only_normal_training_and_validation_cells_were_seen(folder: Path, cells: AnnData) -> None:
+    run = load(folder)
+    assert isinstance(run, LDVAERun)
+    seen_n = run.seen(cells)
+    assert (seen_n[cells.obs["state"] == "sick"] == "clean").all()
+    assert (seen_n == "seen-unlabelled").sum() == 144
+
+
+def test_the_run_embeds_cells(folder: Path, cells: AnnData) -> None:
+    done = embed(folder, cells)
+    assert done.cells is not None
+    assert done.cells.obsm["X_first"].shape == (CELLS, 2)
+    assert done.cells.varm["first"].shape == (GENES, 2)
+    kind_n = (cells.obs["cell_type"] == "b").to_numpy()
+    apart = [stats.ranksums(v[kind_n], v[~kind_n]).pvalue for v in done.vectors_nd.T]
+    assert min(apart) < 1e-20
+
+
+def test_fitting_on_training_cells_of_every_state_and_batches(file: Path, tmp_path: Path) -> None:
+    result = ldvae(
+        file, tmp_path / "all", fit_on="train", batch_key="run", library="latent", **QUICK
+    )
+    assert result.metrics["cells"]["train"] == 168
+    assert result.metrics["batches"] == ["x", "y", "z"]
+    assert result.metrics["kl_library"]["val"] > 0
+    assert load(tmp_path / "all").model.size.batches == 3
+
+
+def test_a_stopped_run_continues_to_the_same_weights(
+    file: Path, tmp_path: Path, folder: Path
+) -> None:
+    whole = ldvae(file, tmp_path / "whole", **QUICK)
+
+    def stop(progress, _):
+        if progress.step == 6:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with pytest.raises(Interrupted):
+        ldvae(file, tmp_path / "cut", on_step=stop, **QUICK)
+    with pytest.raises(RunError, match="--resume"):
+        ldvae(file, tmp_path / "cut", **QUICK)
+    with pytest.raises(SettingsError, match="latent is 3"):
+        ldvae(file, tmp_path / "cut", resume=True, latent=3)
+    continued = ldvae(file, tmp_path / "cut", resume=True)
+    for name in ("model.safetensors", "last.safetensors"):
+        assert (whole.folder / name).read_bytes() == (continued.folder / name).read_bytes()
+
+
+def test_copies_of_a_cell_stay_on_one_side(cells: AnnData, tmp_path: Path) -> None:
+    twice = AnnData(cells.X[np.repeat(np.arange(60), 2)], var=cells.var)
+    twice.obs_names = [f"t{i}" for i in range(120)]
+    twice.obs["base_cell"] = np.repeat([f"c{i}" for i in range(60)], 2)
+    result = ldvae(twice, tmp_path / "copies", fit_on="train", **{**QUICK, "split_by": "auto"})
+    assert "base_cell" in result.metrics["note"]
+
+
+def test_enrichment_is_the_hypergeometric_tail() -> None:
+    loadings = pd.DataFrame({"Z_0": np.arange(100.0)}, index=[f"id{j}" for j in range(100)])
+    symbols = [f"S{j}" for j in range(100)]
+    top = top_genes(loadings, symbols, 10)
+    assert top.loc[top["end"] == "+", "gene_symbol"].tolist() == [
+        f"S{j}" for j in range(99, 89, -1)
+    ]
+    assert top.loc[top["end"] == "-", "gene_symbol"].tolist() == [f"S{j}" for j in range(10)]
+    sets = {"high": [f"s{j}" for j in range(88, 96)], "tiny": ["S1"], "foreign": ["X"] * 9}
+    found = enrichment(top, sets, symbols)
+    row = found.iloc[0]
+    assert (row["set"], row["end"], row["hits"]) == ("high", "+", 6)
+    draws = stats.hypergeom(100, 8, 10)
+    assert row["p"] == pytest.approx(sum(draws.pmf(k) for k in (6, 7, 8)), rel=1e-9)
+    assert row["q"] == pytest.approx(2 * row["p"])
+    with pytest.raises(DataError, match="1 gene sets"):
+        enrichment(top, {"foreign": ["X"] * 9}, symbols)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--latent", "500"], "latent is 500, but there are only 120 genes"),
+        (["--batch-key", "rum"], "'rum' for --batch-key; did you mean 'run'"),
+        (["--state-column", "stat"], "did you mean 'state'"),
+        (["--state-column", "cell_type"], "no cell is 'normal' in obs['cell_type']"),
+        (["--library", "both"], "both"),
+        (["--val", "0"], "val is 0"),
+        (["--gene-sets", "nowhere.gmt"], "nowhere.gmt"),
+        (["--label", "colour"], "'colour'"),
+        (["--kl-warmup", "-1"], "kl_warmup is -1"),
+        (["--resume"], "no run folder"),
+    ],
+)
+def test_bad_input_is_one_sentence(file: Path, tmp_path: Path, words: list[str], said: str) -> None:
+    given = ["ldvae", str(file), "-o", str(tmp_path / "out"), "--split-by", "none", *words]
+    with pytest.raises(CellwrightError) as caught:
+        CliRunner().invoke(app, given, catch_exceptions=False)
+    assert said in str(caught.value)
+    assert not (tmp_path / "out" / "metrics.json").exists()
+
+
+def test_log_data_are_refused(cells: AnnData, tmp_path: Path) -> None:
+    logged = cells.copy()
+    logged.X = logged.X.log1p()
+    with pytest.raises(DataError, match="log"):
+        ldvae(logged, tmp_path / "out", **QUICK)
+
+
+def test_the_command_prints_one_json_object(file: Path, tmp_path: Path) -> None:
+    given = ["ldvae", str(file), "-o", str(tmp_path / "out"), "--json", "--latent", "2"]
+    done = CliRunner().invoke(app, [*given, "--epochs", "2", "--split-by", "none", "-q"])
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout)["schema"] == "cellwright.ldvae/1"
