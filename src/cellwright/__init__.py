@@ -24,6 +24,7 @@ _PUBLIC = {
     "embed": "cellwright.workflows.embed",
     "perturb": "cellwright.workflows.perturb",
     "probe": "cellwright.workflows.probe",
+    "reverse_benchmark": "cellwright.workflows.reverse_benchmark",
     "cluster": "cellwright.workflows.cluster",
     "classify_genes": "cellwright.workflows.classify_genes",
     "finetune": "cellwright.workflows.finetune",

@@ -36,6 +36,7 @@ from cellwright.cli import (
     pretrain,
     probe,
     report,
+    reverse,
     simulate,
     split,
     study,
@@ -92,6 +93,7 @@ app.command("tokenize")(tokenize.tokenize)
 app.command("unique")(unique.unique)
 app.command("demo")(study.demo)
 app.add_typer(disease.app, name="disease")
+app.add_typer(reverse.app, name="reverse")
 
 
 def main() -> None:

@@ -1,0 +1,192 @@
+"""``cellwright reverse``: from the expression after a perturbation back to the gene."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cellwright.cli import console
+
+app = typer.Typer(
+    help="Rank the genes that may have been perturbed.",
+    no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+_SCREEN, _DESIGN, _AUDIT = "Screen", "Design", "Own transcripts"
+
+
+@app.callback()
+def _root() -> None:
+    """Rank the genes that may have been perturbed."""
+
+
+@app.command("benchmark")
+def benchmark(
+    file: Annotated[Path, typer.Argument(help="The .h5ad of a screen.", metavar="FILE")],
+    out: Annotated[
+        Path, typer.Option("-o", "--out", help="Folder to write.", rich_help_panel="Output")
+    ],
+    split: Annotated[
+        str,
+        typer.Option(
+            help="leave-one-double-out, ahlmann-eltze-2025, mambaperturb-2025, unseen-singles, "
+            "guides-held-out, or a split file (.json).",
+            rich_help_panel=_DESIGN,
+        ),
+    ] = "leave-one-double-out",
+    k: Annotated[
+        str,
+        typer.Option("--k", help="Cells in a query, with commas.", rich_help_panel=_DESIGN),
+    ] = "1,5,20,all",
+    method: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Repeatable: frequency, own-z, nearest-centroid, knn, additive, "
+            "additive-strength, linear-inverted, logistic-regression, random-forest, xgboost. "
+            "Default: all.",
+            rich_help_panel=_DESIGN,
+        ),
+    ] = None,
+    partitions: Annotated[
+        int | None,
+        typer.Option(
+            help="Times a random split is drawn. Default: 5 (mambaperturb-2025: 1, guides: 2).",
+            min=1,
+            rich_help_panel=_DESIGN,
+        ),
+    ] = None,
+    most: Annotated[
+        int,
+        typer.Option(help="Queries of a perturbation, at most.", min=1, rich_help_panel=_DESIGN),
+    ] = 50,
+    permutations: Annotated[
+        int,
+        typer.Option(
+            help="Exchanges of truths among test perturbations, for p; 0 for none.",
+            min=0,
+            rich_help_panel=_DESIGN,
+        ),
+    ] = 2000,
+    perturbation: Annotated[
+        str | None,
+        typer.Option(
+            help="Column of obs with A, A+B, control. Default: the first of the usual names.",
+            rich_help_panel=_SCREEN,
+        ),
+    ] = None,
+    control: Annotated[
+        str | None,
+        typer.Option(
+            help="Name of control cells. Default: the first of the usual.", rich_help_panel=_SCREEN
+        ),
+    ] = None,
+    separator: Annotated[
+        str, typer.Option(help="Between the genes of a double.", rich_help_panel=_SCREEN)
+    ] = "+",
+    aliases: Annotated[
+        Path | None,
+        typer.Option(
+            help="Table of old symbols and new ones, its first two columns.",
+            rich_help_panel=_SCREEN,
+        ),
+    ] = None,
+    candidates: Annotated[
+        Path | None,
+        typer.Option(
+            help="File of genes that may be the answer, one a line. Default: those perturbed.",
+            rich_help_panel=_SCREEN,
+        ),
+    ] = None,
+    leave_out: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Value of the column whose cells take no part; repeatable.",
+            rich_help_panel=_SCREEN,
+        ),
+    ] = None,
+    batch: Annotated[
+        str | None,
+        typer.Option(help="Column within which controls are matched.", rich_help_panel=_SCREEN),
+    ] = None,
+    guide: Annotated[
+        str | None, typer.Option(help="Column of guides.", rich_help_panel=_SCREEN)
+    ] = None,
+    min_cells: Annotated[
+        int,
+        typer.Option(
+            help="Leave perturbations with fewer cells out.", min=1, rich_help_panel=_SCREEN
+        ),
+    ] = 2,
+    kind: Annotated[
+        str,
+        typer.Option(
+            help="activation (own transcripts go up), interference (down) or auto: as most "
+            "training targets went.",
+            rich_help_panel=_AUDIT,
+        ),
+    ] = "auto",
+    hide_within: Annotated[
+        int | None,
+        typer.Option(
+            help="Hide genes within so many base pairs of a candidate too.",
+            rich_help_panel=_AUDIT,
+        ),
+    ] = None,
+    gene_table: Annotated[
+        Path | None,
+        typer.Option(
+            help="Coordinates of genes for it: a GTF, or a table with chr, start and end.",
+            rich_help_panel=_AUDIT,
+        ),
+    ] = None,
+    build: Annotated[
+        str, typer.Option(help="GRCh38 or GRCh37.", rich_help_panel=_AUDIT)
+    ] = "GRCh38",
+    layer: console.Layer = None,
+    assume_counts: console.AssumeCounts = False,
+    seed: console.Seed = 0,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace an existing folder.", rich_help_panel="Output")
+    ] = False,
+    as_json: console.Json = False,
+    verbose: console.Verbose = 0,
+    quiet: console.Quiet = False,
+) -> None:
+    """Rank perturbed genes by every baseline, with own transcripts visible and hidden.
+
+    Example: cellwright reverse benchmark norman.h5ad --split leave-one-double-out -o reverse
+    """
+    console.start(verbose, quiet)
+    from cellwright.workflows.reverse_benchmark import reverse_benchmark
+
+    result = reverse_benchmark(
+        file,
+        split=split,
+        k=k,
+        methods=method,
+        perturbation=perturbation,
+        control=control,
+        separator=separator,
+        aliases=aliases,
+        candidates=candidates,
+        leave_out=leave_out or (),
+        batch=batch,
+        guide=guide,
+        min_cells=min_cells,
+        partitions=partitions,
+        kind=kind,
+        gene_table=gene_table,
+        build=build,
+        hide_within=hide_within,
+        most=most,
+        permutations=permutations,
+        layer=layer,
+        assume_counts=assume_counts,
+        seed=seed,
+        out=out,
+        force=force,
+    )
+    console.emit(result.to_dict(), as_json, result.text())

@@ -1,0 +1,290 @@
+"""Reverse benchmark: which gene was perturbed, asked of every baseline under the same conditions."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from anndata import AnnData
+
+from cellwright.data.atomic import refuse_existing
+from cellwright.data.gene_tables import read_gene_table, text_of
+from cellwright.data.genes import GeneNames, gene_names
+from cellwright.data.hashes import fingerprint
+from cellwright.errors import DataError, MissingExtra, SettingsError
+from cellwright.interfaces import Check
+from cellwright.perturbation.gene_positions import gene_positions
+from cellwright.perturbation.reverse import Screen, read_screen
+from cellwright.perturbation.reverse_audit import SCREEN_KINDS, Visibility, visibilities
+from cellwright.perturbation.reverse_methods import METHODS, check_methods
+from cellwright.representations.expression import log_normalized
+from cellwright.workflows.provenance import provenance
+from cellwright.workflows.reverse_benchmark_parts import parts_of
+from cellwright.workflows.reverse_benchmark_result import ReverseBenchmark
+from cellwright.workflows.reverse_benchmark_runs import Asked, Exam, answer_part
+from cellwright.workflows.reverse_benchmark_scores import judge_all
+from cellwright.workflows.subject import Subject, read_subject
+
+log = logging.getLogger("cellwright.workflows.reverse_benchmark")
+
+
+def reverse_benchmark(
+    source: AnnData | Path | str,
+    *,
+    split: str | Path = "leave-one-double-out",
+    k: Sequence[int | str] | str = (1, 5, 20, "all"),
+    methods: Sequence[str] | None = None,
+    perturbation: str | None = None,
+    control: str | None = None,
+    separator: str = "+",
+    aliases: Mapping[str, str] | Path | str | None = None,
+    candidates: Sequence[str] | Path | str | None = None,
+    leave_out: Sequence[str] = (),
+    batch: str | None = None,
+    guide: str | None = None,
+    min_cells: int = 2,
+    partitions: int | None = None,
+    kind: str = "auto",
+    gene_table: Path | str | None = None,
+    build: str = "GRCh38",
+    hide_within: int | None = None,
+    most: int = 50,
+    permutations: int = 2000,
+    layer: str | None = None,
+    assume_counts: bool = False,
+    seed: int = 0,
+    out: Path | str | None = None,
+    force: bool = False,
+) -> ReverseBenchmark:
+    """Rank the genes that may have been perturbed, by every baseline, with the shortcut audit.
+
+    Each method is fitted on training conditions alone and asked about groups of k cells of test
+    conditions, once with all genes visible and once without any candidate's own gene. Scores are
+    means over perturbations with 95 % intervals over them and chance in closed form. Groups drawn
+    at random over all conditions must score at chance.
+
+    Parameters
+    ----------
+    source
+        AnnData (left as it is) or the path of an h5ad, with raw counts.
+    split
+        ``leave-one-double-out``, ``ahlmann-eltze-2025``, ``mambaperturb-2025``,
+        ``unseen-singles``, ``guides-held-out`` (same genes, other guides), or a split file (JSON).
+    k
+        Cells in a query; ``all`` for all cells of a condition. Numbers, or text with commas.
+    methods
+        Default all of :data:`METHODS`.
+    perturbation, control, separator, batch, guide, min_cells
+        As in :func:`cellwright.perturbation.reverse.read_screen`.
+    aliases
+        Old symbols to new ones, or a table whose first two columns are these.
+    candidates
+        Genes that may be the answer, or a file with one a line; default those perturbed.
+    leave_out
+        Values of the perturbation column whose cells take no part.
+    partitions
+        Seeds of a random split; default 5 (``mambaperturb-2025``: 1; guides: 2).
+    kind
+        ``activation``, ``interference``, or ``auto``: as most training targets went.
+    gene_table, build, hide_within
+        Coordinates; genes within so many base pairs of a candidate are hidden with it.
+    most
+        Queries of a condition, at most.
+    permutations
+        Permutations of truths over test perturbations, for p; 0 leaves it out.
+    layer, assume_counts
+        Where the counts are.
+    out, force
+        Folder to write (None writes nothing); replace it if it exists.
+
+    Raises
+    ------
+    DataError, SettingsError, RunError
+        If there is no screen in the data, a setting cannot work, or ``out`` exists.
+    """
+    started = time.perf_counter()
+    if out is not None:
+        refuse_existing(out, force=force)
+    sizes = read_sizes(k)
+    wanted = check_methods(methods or METHODS)
+    if kind not in ("auto", *SCREEN_KINDS):
+        raise SettingsError(f"kind is {kind!r}, expected auto, {' or '.join(SCREEN_KINDS)}")
+    for name, number, least in (("most", most, 1), ("permutations", permutations, 0)):
+        if number < least:
+            raise SettingsError(f"{name} is {number}, expected {least} or more")
+    subject = read_subject(source, layer=layer, assume_counts=assume_counts)
+    old_to_new = _aliases(aliases)
+    screen = _screen(
+        subject,
+        perturbation,
+        leave_out,
+        control=control,
+        separator=separator,
+        aliases=old_to_new,
+        candidates=_listed(candidates),
+        batch=batch,
+        guide=guide,
+        min_cells=min_cells,
+    )
+    genes = gene_names(subject.cells.var)
+    views = visibilities(screen, genes, near_g=_near(screen, genes, gene_table, build, hide_within))
+    parts, part_notes = parts_of(screen, split, partitions, seed, old_to_new)
+    missing: list[str] = []
+    if "xgboost" in wanted and len(wanted) > 1:
+        wanted, missing = _installed(wanted)
+    exam = Exam(log_normalized(subject.counts_ng), screen, genes, wanted, sizes, kind, most, seed)
+    shown = [view for view in views if view.possible]
+    asked: list[Asked] = []
+    for number, part in enumerate(parts):
+        start = time.perf_counter()
+        asked += answer_part(exam, part, shown, number)
+        log.info(
+            "%s (%d of %d): %.1f s", part.name, number + 1, len(parts), time.perf_counter() - start
+        )
+    found = judge_all(asked, exam, str(split), permutations=permutations)
+    checks = [*_audit(views), *found.checks]
+    result = ReverseBenchmark(
+        split=parts[0].design,
+        screen=screen,
+        table=found.table,
+        random=found.random,
+        own=found.own,
+        scores=found.scores,
+        checks=tuple(checks),
+        sentences=(*found.sentences, *screen.notes, *part_notes, *missing),
+        settings={
+            "split": str(split),
+            "k": ["all" if size is None else size for size in sizes],
+            "methods": list(wanted),
+            "candidates": len(screen.candidates),
+            "perturbations": len(screen.conditions),
+            "test": sorted({name for part in parts for name in part.test}),
+            "partitions": len(parts),
+            "kind": kind,
+            "batch": batch,
+            "guide": guide,
+            "most": most,
+            "hide_within": hide_within,
+            "hidden_genes": views[1].hidden,
+            "hidden_possible": views[1].possible,
+            "seed": seed,
+            "permutations": permutations,
+        },
+        provenance=_provenance(subject, seed, started),
+        folder=None if out is None else Path(out),
+    )
+    if out is not None:
+        result.write(Path(out), force=force)
+    return result
+
+
+def read_sizes(k: Sequence[int | str] | str) -> tuple[int | None, ...]:
+    """Sizes of queries as numbers, None for ``all``, in the order given.
+
+    Raises
+    ------
+    SettingsError
+        For anything that is neither a number above 0 nor ``all``.
+    """
+    words = k.split(",") if isinstance(k, str) else [str(size) for size in k]
+    out: list[int | None] = []
+    for word in (w.strip() for w in words):
+        if word != "all" and (not word.isdigit() or int(word) < 1):
+            raise SettingsError(f"k is {word!r}, expected numbers of cells above 0, or all")
+        out.append(None if word == "all" else int(word))
+    return tuple(dict.fromkeys(out))
+
+
+def _screen(
+    subject: Subject, perturbation: str | None, leave_out: Sequence[str], **how: Any
+) -> Screen:
+    obs = subject.cells.obs
+    if leave_out and perturbation is None:
+        raise SettingsError(
+            f"{leave_out[0]!r} is to be left out, but of which column? Name it with --perturbation"
+        )
+    if leave_out and perturbation in obs.columns:
+        obs = obs.copy()
+        text = obs[perturbation].astype(str)
+        absent = [name for name in leave_out if name not in set(text)]
+        if absent:
+            raise SettingsError(f"no cell is {absent[0]!r} in {perturbation!r}, to be left out")
+        obs[perturbation] = text.where(~text.isin(list(leave_out)) & obs[perturbation].notna())
+    return read_screen(obs, perturbation, **how)
+
+
+def _aliases(given: Mapping[str, str] | Path | str | None) -> dict[str, str]:
+    if given is None or isinstance(given, Mapping):
+        return dict(given or {})
+    table = read_gene_table(given)
+    if len(table.columns) < 2:
+        raise DataError(f"{given} has one column, expected old symbols and new ones")
+    old, new = (text_of(table[c]).tolist() for c in table.columns[:2])
+    return {a: b for a, b in zip(old, new, strict=True) if a and b}
+
+
+def _listed(given: Sequence[str] | Path | str | None) -> list[str] | None:
+    if given is None or not isinstance(given, Path | str):
+        return None if given is None else list(given)
+    try:
+        lines = Path(given).read_text(encoding="utf-8").split()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{given} cannot be read as a list of genes, one a line: {error}") from None
+    if not lines:
+        raise DataError(f"{given} holds no gene")
+    return lines
+
+
+def _near(
+    screen: Screen,
+    genes: GeneNames,
+    table: Path | str | None,
+    build: str,
+    within: int | None,
+) -> Any:
+    if within is None:
+        return None
+    if within < 0:
+        raise SettingsError(f"hide_within is {within}, expected base pairs, 0 or more")
+    if table is None:
+        raise SettingsError(
+            "genes near candidates can be hidden only with their coordinates: give --gene-table"
+        )
+    measured = gene_positions(_best_names(genes), table, build=build)
+    return measured.near(gene_positions(screen.candidates, table, build=build), within)
+
+
+def _best_names(genes: GeneNames) -> list[str]:
+    return genes.gene_id.tolist() if genes.kind == "ensembl" else genes.gene_symbol.tolist()
+
+
+def _installed(wanted: tuple[str, ...]) -> tuple[tuple[str, ...], list[str]]:
+    """Without xgboost the others are compared all the same, and it is said."""
+    import importlib.util
+
+    if importlib.util.find_spec("xgboost") is not None:
+        return wanted, []
+    missing = MissingExtra("xgboost", "xgboost", "the method xgboost")
+    return tuple(name for name in wanted if name != "xgboost"), [f"Left out: {missing}."]
+
+
+def _audit(views: Sequence[Visibility]) -> list[Check]:
+    hidden = views[1]
+    severity = "note" if hidden.possible else "warning"
+    remedy = "" if hidden.possible else "measure more genes than the targets"
+    return [Check("own_transcripts", severity, hidden.sentence, remedy)]  # type: ignore[arg-type]
+
+
+def _provenance(subject: Subject, seed: int, started: float) -> dict[str, Any]:
+    data = {
+        "n_obs": subject.cells.n_obs,
+        "n_vars": subject.cells.n_vars,
+        "fingerprint": fingerprint(subject.cells, subject.counts_ng),
+    }
+    out = provenance(seed, data)
+    out["seconds"] = float(np.round(time.perf_counter() - started, 1))
+    return out

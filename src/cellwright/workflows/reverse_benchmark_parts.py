@@ -1,0 +1,90 @@
+"""Partitions of a reverse benchmark: conditions to train on and to ask about, and their strata."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from cellwright.errors import SettingsError
+from cellwright.perturbation.reverse import Screen
+from cellwright.perturbation.reverse_audit import guides_held_out
+from cellwright.perturbation.reverse_splits import SPLITS, ReverseSplit, named_splits, read_split
+
+GUIDES = "guides-held-out"
+_PARTITIONS = {"ahlmann-eltze-2025": 5, "mambaperturb-2025": 1, "unseen-singles": 5, GUIDES: 2}
+
+
+@dataclass(frozen=True)
+class Part:
+    """One training and its test.
+
+    train, test: conditions by name; trained, asked: the screen with the cells of either side, one
+    and the same unless guides are held out; strata: genes seen alone of each test condition.
+    """
+
+    design: str
+    name: str
+    train: tuple[str, ...]
+    test: tuple[str, ...]
+    trained: Screen
+    asked: Screen
+    strata: Mapping[str, int]
+
+
+def parts_of(
+    screen: Screen,
+    split: str | Path,
+    partitions: int | None,
+    seed: int,
+    aliases: Mapping[str, str],
+) -> tuple[list[Part], list[str]]:
+    """The partitions of a split by name or file, and what a reader must know of them.
+
+    Raises
+    ------
+    SettingsError
+        For an unknown split, or partitions below 1.
+    DataError
+        If the data do not allow the split.
+    """
+    if partitions is not None and partitions < 1:
+        raise SettingsError(f"partitions is {partitions}, expected 1 or more")
+    name = str(split)
+    if name.endswith(".json"):
+        read, absent = read_split(Path(split), screen, aliases=aliases)
+        shown = ", ".join(absent[:3]) + (" …" if len(absent) > 3 else "")
+        notes = [f"{len(absent)} conditions of {Path(split).name} are not in the data: {shown}"]
+        return [_part(screen, "split file", read)], notes if absent else []
+    number = partitions or _PARTITIONS.get(name, 1)
+    if name == GUIDES:
+        return _guides(screen, number), [
+            "Guides held out: the same genes are perturbed on both sides, by other guides."
+        ]
+    if name not in SPLITS:
+        # Its sentence names the nearest; the guides are a split that only cells know.
+        try:
+            named_splits(screen, name, seed)
+        except SettingsError as error:
+            raise SettingsError(f"{error}; besides, {GUIDES} or a .json file") from None
+    if name == "leave-one-double-out":
+        number = 1
+    found = [s for i in range(number) for s in named_splits(screen, name, seed + i)]
+    return [_part(screen, name, s) for s in found], []
+
+
+def _part(screen: Screen, design: str, split: ReverseSplit) -> Part:
+    return Part(design, split.name, split.train, split.test, screen, screen, split.strata)
+
+
+def _guides(screen: Screen, number: int) -> list[Part]:
+    out = []
+    for fold in range(number):
+        trained, asked = guides_held_out(screen, fold)
+        train, test = (
+            tuple(c for i, c in enumerate(screen.conditions) if len(side.rows_of(i)))
+            for side in (trained, asked)
+        )
+        test = tuple(c for c in test if c in train)
+        out.append(Part(GUIDES, f"{GUIDES} {fold}", train, test, trained, asked, {}))
+    return out

@@ -1,0 +1,100 @@
+"""What a reverse benchmark found: a table, the audit, checks and sentences; the figure on request."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from cellwright.data.atomic import atomic_folder
+from cellwright.interfaces import Check
+from cellwright.perturbation.reverse import Screen
+from cellwright.report.canvas import save_figure
+from cellwright.report.reverse_figure import reverse_panels
+from cellwright.workflows.plain_files import plain, write_json, write_tsv
+
+SCHEMA = "cellwright.reverse-benchmark/1"
+
+
+@dataclass(frozen=True)
+class ReverseBenchmark:
+    """Scores of every method.
+
+    table: one row per method, genes (visible, hidden), size of query, stratum and metric. random:
+    groups drawn at random. own: what targets' own transcripts explain. scores: the rows of the
+    table as score dictionaries with paired differences. folder: where it was written, or None.
+    """
+
+    split: str
+    screen: Screen
+    table: pd.DataFrame
+    random: pd.DataFrame
+    own: pd.DataFrame
+    scores: tuple[dict[str, Any], ...]
+    checks: tuple[Check, ...]
+    sentences: tuple[str, ...]
+    settings: dict[str, Any]
+    provenance: dict[str, Any]
+    folder: Path | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The result as JSON types, as in ``metrics.json``."""
+        return plain(
+            {
+                "schema": SCHEMA,
+                "settings": self.settings,
+                "scores": list(self.scores),
+                "random_groups": self.random.to_dict("records"),
+                "own_transcripts": self.own.to_dict("records"),
+                "checks": [check.to_dict() for check in self.checks],
+                "sentences": list(self.sentences),
+                "out": None if self.folder is None else str(self.folder),
+            }
+        )
+
+    def text(self, metric: str = "mrr") -> str:
+        """One metric of every method, sizes of query side by side, and the findings."""
+        rows = self.table[(self.table.metric == metric) & (self.table.stratum == "all")]
+        words = [f"{r.value:.3f} [{r.low:.3f}, {r.high:.3f}]" for r in rows.itertuples()]
+        wide = rows.assign(words=words).pivot_table(
+            index=["genes", "method"], columns="k", values="words", aggfunc="first", sort=False
+        )
+        chance = rows.groupby("k")["chance"].first()
+        wide.columns = pd.Index(
+            [f"{k} cells (chance {chance[k]:.3f})" for k in wide.columns], name=None
+        )
+        lines = [f"{metric}, {self.split}", wide.reset_index().to_string(index=False), ""]
+        lines += self.sentences
+        lines += [f"{check.severity}: {check.sentence}" for check in self.checks]
+        if self.folder is not None:
+            lines.append(f"written to {self.folder}")
+        return "\n".join(lines)
+
+    def plot(self, metric: str = "mrr") -> Any:
+        """One metric of every method by size of query, own genes visible and hidden, as Axes."""
+        return reverse_panels(self.table, metric, title=f"Which gene was perturbed: {self.split}")
+
+    def write(self, out: Path, *, force: bool = False) -> None:
+        """Write scores.tsv, random_groups.tsv, own_transcripts.tsv, metrics.json, provenance.json
+        and figures/scores.png and .pdf.
+
+        Raises
+        ------
+        RunError
+            If ``out`` exists and ``force`` is False.
+        DataError
+            If it cannot be written.
+        """
+        with atomic_folder(out, force=force) as folder:
+            write_tsv(self.table, folder / "scores.tsv")
+            for name, table in (("random_groups", self.random), ("own_transcripts", self.own)):
+                if len(table):
+                    write_tsv(table, folder / f"{name}.tsv")
+            figures = folder / "figures"
+            figures.mkdir()
+            for ending in ("png", "pdf"):
+                save_figure(self.plot(), figures / f"scores.{ending}")
+            write_json(self.provenance, folder / "provenance.json")
+            write_json(self.to_dict(), folder / "metrics.json")

@@ -1,0 +1,170 @@
+"""Answers of a reverse benchmark: every method × visible or hidden genes × size of query."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from cellwright.data.genes import GeneNames
+from cellwright.errors import DataError
+from cellwright.perturbation.queries import Queries, control_means, draw_queries, random_groups
+from cellwright.perturbation.reverse import Screen
+from cellwright.perturbation.reverse_audit import (
+    ScreenKind,
+    Visibility,
+    control_spread,
+    only_genes,
+    own_columns,
+    screen_kind,
+)
+from cellwright.perturbation.reverse_methods import Training, fit_method, joined
+from cellwright.workflows.reverse_benchmark_parts import Part
+
+# Cells of a training query where all cells of a condition are asked about: more than one query of
+# a condition has to be learned from.
+WHOLE = 20
+# Training queries of a condition that are aimed at; groups are drawn anew until there are so many.
+ENOUGH = 20
+RANDOM_GROUPS = 20
+
+
+@dataclass(frozen=True)
+class Exam:
+    """What is asked of every partition; kind is ``auto`` or a kind of screen."""
+
+    expression_ng: sp.csr_matrix
+    screen: Screen
+    genes: GeneNames
+    methods: tuple[str, ...]
+    sizes: tuple[int | None, ...]
+    kind: str
+    most: int
+    seed: int
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What one method answered in one partition about queries of one size.
+
+    score_qc: -inf where it cannot score; unit_q: the perturbation; stratum_q: its genes seen alone,
+    -1 where that is not asked. drawn: groups at random instead of test conditions, whose unit is
+    the test condition that they were given as a name.
+    """
+
+    method: str
+    genes: str
+    k: int | None
+    score_qc: NDArray[np.float64]
+    unit_q: NDArray[np.str_]
+    stratum_q: NDArray[np.int64]
+    drawn: bool = False
+
+
+def answer_part(exam: Exam, part: Part, views: Sequence[Visibility], number: int) -> list[Asked]:
+    """Fit every method on the training conditions of a partition and ask about its test conditions."""
+    x, seed = exam.expression_ng, exam.seed
+    controls = control_means(x, part.trained)
+    sd_g = control_spread(x, part.trained)
+    own_c = own_columns(exam.screen.candidates, exam.genes)
+    whole = draw_queries(x, part.trained, part.train, k=None, controls=controls)
+    kind: ScreenKind = "interference" if exam.kind == "interference" else "activation"
+    if exam.kind == "auto":
+        kind, _ = screen_kind(whole, part.trained, own_c, sd_g)
+    out: list[Asked] = []
+    by_size: dict[int, list[int | None]] = {}
+    for k in exam.sizes:
+        by_size.setdefault(k or WHOLE, []).append(k)
+    for size, asked_sizes in by_size.items():
+        learned = _training_queries(exam, part, size, controls)
+        asked = {
+            k: draw_queries(
+                x, part.asked, part.test, k=k, most=exam.most, seed=seed + 1, controls=controls
+            )
+            for k in asked_sizes
+        }
+        drawn = _drawn(exam, part, size, number, controls)
+        for view in views:
+            training = Training(
+                screen=part.trained,
+                queries=only_genes(learned, view.kept_g),
+                whole=only_genes(whole, view.kept_g),
+                own_c=_kept_columns(own_c, view.kept_g),
+                sd_g=sd_g[view.kept_g],
+                kind=kind,
+                seed=seed,
+            )
+            for name in exam.methods:
+                method = fit_method(name, training)
+                for k, queries in asked.items():
+                    seen = only_genes(queries, view.kept_g)
+                    out.append(_asked(name, view, k, method.score(seen), queries, part))
+                if drawn is not None:
+                    score = method.score(only_genes(drawn, view.kept_g))
+                    random = _asked(name, view, asked_sizes[0], score, drawn, part)
+                    out.append(replace(random, drawn=True))
+    return out
+
+
+def _training_queries(
+    exam: Exam, part: Part, size: int, controls: dict[str, NDArray[np.float64]]
+) -> Queries:
+    """Groups of the training conditions, drawn several times over where cells are few."""
+    parts: list[Queries] = []
+    while len(parts) < ENOUGH:
+        found = draw_queries(
+            exam.expression_ng,
+            part.trained,
+            part.train,
+            k=size,
+            most=exam.most,
+            seed=exam.seed + 1000 * len(parts),
+            controls=controls,
+        )
+        parts.append(found)
+        each = float(np.median(np.unique(found.condition_q, return_counts=True)[1]))
+        if each * len(parts) >= ENOUGH:
+            break
+    return joined(parts)
+
+
+def _drawn(
+    exam: Exam, part: Part, size: int, number: int, controls: dict[str, NDArray[np.float64]]
+) -> Queries | None:
+    """Cells mixed over all conditions and named after the test conditions in turn."""
+    try:
+        found = random_groups(
+            exam.expression_ng,
+            part.asked,
+            part.asked.conditions,
+            k=size,
+            n=RANDOM_GROUPS,
+            seed=exam.seed + 7919 * (number + 1),
+            controls=controls,
+        )
+    except DataError:  # a screen with fewer cells than one group
+        return None
+    codes = [part.asked.index(part.test[i % len(part.test)]) for i in range(len(found))]
+    return replace(found, condition_q=np.array(codes, dtype=np.int64))
+
+
+def _kept_columns(own_c: NDArray[np.int64], kept_g: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Own columns as places among the genes that are kept, -1 for those that are not."""
+    place_g = np.where(kept_g, np.cumsum(kept_g) - 1, -1)
+    return np.where(own_c >= 0, place_g[own_c], -1).astype(np.int64)
+
+
+def _asked(
+    method: str,
+    view: Visibility,
+    k: int | None,
+    score_qc: NDArray[np.float64],
+    queries: Queries,
+    part: Part,
+) -> Asked:
+    names = [part.asked.conditions[code] for code in queries.condition_q.tolist()]
+    strata = np.array([part.strata.get(name, -1) for name in names], dtype=np.int64)
+    return Asked(method, view.name, k, score_qc, np.array(names, dtype=str), strata)

@@ -1,0 +1,367 @@
+"""Scores of a reverse benchmark: intervals, chance, what the own transcript explains, what wins."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from cellwright.evaluation.intervals import Measured, paired_difference
+from cellwright.evaluation.target_ranking import chance_of, judge_ranking, rank_metrics
+from cellwright.interfaces import Check, Score
+from cellwright.workflows.reverse_benchmark_runs import Asked, Exam
+
+METRIC = "mrr"
+FEWEST = 5
+STRATA = {2: "both seen alone", 1: "one seen alone", 0: "none seen alone"}
+# Standard errors from chance that a method may be by luck: hundreds of rows are looked at.
+FAR = 4.0
+
+Key = tuple[str, str, int | None]
+
+
+@dataclass(frozen=True)
+class Judged:
+    """Everything found.
+
+    table: one row per method, size of query, genes (visible or hidden), stratum and metric;
+    random: groups at random, one row per method, size and genes; own: what the own transcripts
+    explain, one row per method and size.
+    """
+
+    table: pd.DataFrame
+    random: pd.DataFrame
+    own: pd.DataFrame
+    scores: tuple[dict[str, Any], ...]
+    checks: tuple[Check, ...]
+    sentences: tuple[str, ...]
+
+
+def judge_all(asked: Sequence[Asked], exam: Exam, split: str, *, permutations: int) -> Judged:
+    """Scores, checks and sentences of all answers."""
+    answers = _gathered([a for a in asked if not a.drawn])
+    judged: dict[Key, dict[str, Measured]] = {}
+    rows: list[dict[str, Any]] = []
+    for key, answer in answers.items():
+        whole = _judge(answer, exam)
+        judged[key] = whole
+        p = permutation_p(answer, exam, permutations) if permutations else None
+        rows += _rows(key, "all", answer, whole, exam, p)
+        for seen, words in STRATA.items():
+            part = _only(answer, answer.stratum_q == seen)
+            if 0 < len(part.unit_q) < len(answer.unit_q):
+                rows += _rows(key, words, part, _judge(part, exam), exam, None)
+    table = pd.DataFrame(rows)
+    genes, k = _headline(answers)
+    random = _random([a for a in asked if a.drawn], exam)
+    own = _own(judged)
+    return Judged(
+        table,
+        random,
+        own,
+        tuple(_scores(table, judged, exam, split)),
+        tuple(_chance_checks(random)),
+        tuple(_sentences(table, own, judged, genes, k)),
+    )
+
+
+def permutation_p(answer: Asked, exam: Exam, permutations: int) -> float | None:
+    """p of the mean reciprocal rank against truths exchanged among test perturbations.
+
+    Whole perturbations exchange their truths, so that a method which ranks the same genes first
+    whatever it is asked gains nothing; (b + 1) / (m + 1). None below five perturbations.
+    """
+    names_u, code_q = np.unique(answer.unit_q, return_inverse=True)
+    u = len(names_u)
+    if u < FEWEST:
+        return None
+    targets_uc = exam.screen.targets_pc[[exam.screen.index(str(name)) for name in names_u]]
+    rng = np.random.default_rng(exam.seed)
+    order_qc = np.lexsort((rng.random(answer.score_qc.shape), -answer.score_qc), axis=1)
+    place_qc = np.argsort(order_qc, axis=1)
+    # Mean over the queries of perturbation i of what they score if j were the truth.
+    value_ij = np.empty((u, u))
+    for j in range(u):
+        reciprocal_q = 1 / (1 + place_qc[:, targets_uc[j]].min(axis=1))
+        value_ij[:, j] = np.bincount(code_q, reciprocal_q, u) / np.bincount(code_q, minlength=u)
+    found = float(np.trace(value_ij))
+    drawn = np.argsort(rng.random((permutations, u)), axis=1)
+    permuted = value_ij[np.arange(u), drawn].sum(axis=1)
+    return float(((permuted >= found - 1e-12).sum() + 1) / (permutations + 1))
+
+
+def _gathered(asked: Sequence[Asked]) -> dict[Key, Asked]:
+    parts: dict[Key, list[Asked]] = {}
+    for answer in asked:
+        parts.setdefault((answer.method, answer.genes, answer.k), []).append(answer)
+    return {
+        (method, genes, k): Asked(
+            method,
+            genes,
+            k,
+            np.vstack([a.score_qc for a in found]),
+            np.concatenate([a.unit_q for a in found]),
+            np.concatenate([a.stratum_q for a in found]),
+        )
+        for (method, genes, k), found in parts.items()
+    }
+
+
+def _only(answer: Asked, keep_q: NDArray[np.bool_]) -> Asked:
+    return Asked(
+        answer.method,
+        answer.genes,
+        answer.k,
+        answer.score_qc[keep_q],
+        answer.unit_q[keep_q],
+        answer.stratum_q[keep_q],
+    )
+
+
+def _truth(answer: Asked, exam: Exam) -> NDArray[np.bool_]:
+    names_u, code_q = np.unique(answer.unit_q, return_inverse=True)
+    return exam.screen.targets_pc[[exam.screen.index(str(n)) for n in names_u]][code_q]
+
+
+def _judge(answer: Asked, exam: Exam) -> dict[str, Measured]:
+    return judge_ranking(answer.score_qc, _truth(answer, exam), answer.unit_q, seed=exam.seed)
+
+
+def _rows(
+    key: Key,
+    stratum: str,
+    answer: Asked,
+    judged: dict[str, Measured],
+    exam: Exam,
+    p: float | None,
+) -> list[dict[str, Any]]:
+    method, genes, k = key
+    names = np.unique(answer.unit_q)
+    blind = np.isneginf(answer.score_qc) & _truth(answer, exam)
+    cannot = len(np.unique(answer.unit_q[blind.any(axis=1)]))
+    return [
+        {
+            "method": method,
+            "genes": genes,
+            "k": "all" if k is None else str(k),
+            "stratum": stratum,
+            "metric": metric,
+            "value": found.value,
+            "low": found.interval.low,
+            "high": found.interval.high,
+            "interval": found.interval.method,
+            "chance": found.chance,
+            "perturbations": len(names),
+            "queries": len(answer.unit_q),
+            "cannot_score": cannot,
+            "p": p if metric == METRIC else None,
+        }
+        for metric, found in judged.items()
+    ]
+
+
+def _headline(answers: dict[Key, Asked]) -> tuple[str, int | None]:
+    """Hidden genes where that is possible; queries of 20 cells if asked, else the last size."""
+    genes = [g for _, g, _ in answers]
+    sizes = [k for _, _, k in answers]
+    return ("hidden" if "hidden" in genes else "visible"), (20 if 20 in sizes else sizes[-1])
+
+
+def _random(drawn: Sequence[Asked], exam: Exam) -> pd.DataFrame:
+    """Groups at random: with random sets as truths (chance must result), and with test names.
+
+    The second is what a method scores without any cell that tells: its liking for some genes.
+    """
+    rows = []
+    for (method, genes, k), answer in _gathered(drawn).items():
+        named = _truth(answer, exam)
+        rng = np.random.default_rng(exam.seed + 1)
+        places = np.argsort(np.argsort(rng.random(named.shape), axis=1), axis=1)
+        size_q = named.sum(axis=1)
+        value_q = rank_metrics(answer.score_qc, places < size_q[:, None], seed=exam.seed)[METRIC]
+        chance_q = np.array([_chance(int(m), named.shape[1]) for m in size_q])
+        error = float((value_q - chance_q).std(ddof=1) / np.sqrt(len(value_q)))
+        rows.append(
+            {
+                "method": method,
+                "genes": genes,
+                "k": "all" if k is None else str(k),
+                "groups": len(value_q),
+                "value": float(value_q.mean()),
+                "standard_error": error,
+                "chance": float(chance_q.mean()),
+                "named_after_tests": float(
+                    rank_metrics(answer.score_qc, named, seed=exam.seed)[METRIC].mean()
+                ),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def _chance(size: int, candidates: int) -> float:
+    return chance_of(size, candidates)[METRIC]
+
+
+def _chance_checks(random: pd.DataFrame) -> list[Check]:
+    if random.empty:
+        return []
+    off = (random["value"] - random["chance"]).abs() > FAR * random["standard_error"]
+    if not off.any():
+        n = int(random["groups"].max())
+        return [
+            Check(
+                "random_groups",
+                "note",
+                f"Cells drawn at random ({n} groups for each method) score at chance: mean "
+                f"reciprocal rank {random['value'].min():.3f} to {random['value'].max():.3f}, "
+                f"chance {random['chance'].mean():.3f}.",
+            )
+        ]
+    worst = random[off].iloc[0]
+    return [
+        Check(
+            "random_groups",
+            "failure",
+            f"{int(off.sum())} rows do not score at chance on cells drawn at random, "
+            f"{worst['method']} at {worst['k']} cells first: mean reciprocal rank "
+            f"{worst['value']:.3f}, chance {worst['chance']:.3f}.",
+            "something beside the cells tells the answer: trust none of the scores",
+        )
+    ]
+
+
+def _own(judged: dict[Key, dict[str, Measured]]) -> pd.DataFrame:
+    """Of what a method scores above chance, the share that goes when own genes are hidden."""
+    rows = []
+    for (method, genes, k), found in judged.items():
+        other = judged.get((method, "hidden", k))
+        if genes != "visible" or other is None:
+            continue
+        seen, hidden = found[METRIC], other[METRIC]
+        chance = seen.chance or 0.0
+        share = low = high = None
+        if seen.interval.low > chance:
+            share = (seen.value - hidden.value) / (seen.value - chance)
+            above = seen.draws_b > chance
+            draws = (seen.draws_b - hidden.draws_b)[above] / (seen.draws_b[above] - chance)
+            low, high = (float(x) for x in np.quantile(draws, [0.025, 0.975]))
+        rows.append(
+            {
+                "method": method,
+                "k": "all" if k is None else str(k),
+                "visible": seen.value,
+                "hidden": hidden.value,
+                "chance": chance,
+                "share": share,
+                "low": low,
+                "high": high,
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def _scores(
+    table: pd.DataFrame, judged: dict[Key, dict[str, Measured]], exam: Exam, split: str
+) -> list[dict[str, Any]]:
+    """Every row as a score, with the paired difference to the best other method."""
+    out = []
+    for row in table.to_dict("records"):
+        k = None if row["k"] == "all" else int(row["k"])
+        key = (row["method"], row["genes"], k)
+        rival = difference = None
+        if row["stratum"] == "all":
+            rival, difference = _against(key, row["metric"], judged, row["perturbations"])
+        score = Score(
+            task="reverse",
+            rep=row["method"],
+            model=row["method"],
+            metric=row["metric"],
+            value=row["value"],
+            low=row["low"],
+            high=row["high"],
+            interval=row["interval"],
+            unit="perturbations",
+            n=row["perturbations"],
+            chance=row["chance"],
+            split=split,
+            fold_unit="perturbations",
+            seen="clean",
+            stratum=f"{row['stratum']}, {row['k']} cells, own genes {row['genes']}",
+            baseline=rival,
+            difference=difference,
+        )
+        more = {name: row[name] for name in ("k", "genes", "queries", "cannot_score", "p")}
+        out.append(score.to_dict() | more)
+    return out
+
+
+def _against(
+    key: Key, metric: str, judged: dict[Key, dict[str, Measured]], units: int
+) -> tuple[str | None, dict[str, float] | None]:
+    mine = judged[key][metric]
+    others = {m: f[metric] for (m, g, k), f in judged.items() if (g, k) == key[1:] and m != key[0]}
+    if not others:
+        return None, None
+    best = max(others, key=lambda name: others[name].value)
+    other = others[best]
+    found = paired_difference(
+        mine.value,
+        other.value,
+        mine.draws_b,
+        other.draws_b,
+        mine.interval,
+        other.interval,
+        np.ones(units, dtype=np.int64),
+    )
+    return best, found
+
+
+def _sentences(
+    table: pd.DataFrame,
+    own: pd.DataFrame,
+    judged: dict[Key, dict[str, Measured]],
+    genes: str,
+    k: int | None,
+) -> list[str]:
+    words = "all" if k is None else str(k)
+    rows = table[(table.genes == genes) & (table.k == words) & (table.metric == METRIC)]
+    whole = rows[rows.stratum == "all"].sort_values("value", ascending=False, kind="stable")
+    best = whole.iloc[0]
+    asked = "all cells of a condition" if k is None else f"{k} cell{'s' * (k > 1)}"
+    start = (
+        f"Asked about {asked} with candidates' own genes {genes}, {best['method']} ranks best: "
+        f"mean reciprocal rank {best['value']:.3f} [{best['low']:.3f}, {best['high']:.3f}] over "
+        f"{best['perturbations']} perturbations, chance {best['chance']:.3f}"
+    )
+    start += "." if pd.isna(best["p"]) else f", permutation p {best['p']:.2g}."
+    out = [start]
+    if best["low"] <= best["chance"]:
+        out.append("Its interval holds chance: no method can be said to find the gene here.")
+    if len(whole) > 1:
+        rival, d = _against((best["method"], genes, k), METRIC, judged, int(best["perturbations"]))
+        if d is not None:
+            verdict = "better than" if d["low"] > 0 else "not told apart from"
+            out.append(
+                f"It is {verdict} the next, {rival} (difference {d['value']:+.3f} "
+                f"[{d['low']:+.3f}, {d['high']:+.3f}])."
+            )
+    lame = whole[whole.cannot_score > 0]
+    if len(lame):
+        named = ", ".join(f"{r.method} {r.cannot_score}" for r in lame.itertuples())
+        out.append(
+            f"Perturbations of {best['perturbations']} with a gene that a method cannot score, "
+            f"which it ranks last: {named}."
+        )
+    known = own[(own.k == words) & own.share.notna()] if len(own) else own
+    if len(known):
+        top = known.sort_values("visible", ascending=False).iloc[0]
+        out.append(
+            f"With all genes visible {top['method']} is best ({top['visible']:.3f}); targets' own "
+            f"transcripts explain {100 * top['share']:.0f} % of what it scores above chance "
+            f"[{100 * top['low']:.0f}, {100 * top['high']:.0f}]."
+        )
+    return out
