@@ -28,8 +28,8 @@ from cellwright.workflows.projections import project
 from cellwright.workflows.provenance import provenance
 
 TOP = 50
-LEAST_CELLS, LEAST_SHARE = 3, 0.01
-"""Genes seen in fewer training cells keep the loadings of the random start: they head no axis."""
+LEAST_CELLS, LEAST_SHARE = 3, 0.1
+"""Genes seen in fewer training cells stay near the loadings of the random start: they head no axis."""
 RESOLUTION = 1.0
 QUIET_AXIS = 0.01
 """An axis whose latent means have less variance than this over the cells holds nothing."""
