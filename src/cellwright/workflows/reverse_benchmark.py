@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import logging
 import time
 from collections.abc import Mapping, Sequence
@@ -153,6 +154,7 @@ def reverse_benchmark(
         table=found.table,
         random=found.random,
         own=found.own,
+        headline=found.headline,
         scores=found.scores,
         checks=tuple(checks),
         sentences=(*found.sentences, *screen.notes, *part_notes, *missing),
@@ -264,8 +266,6 @@ def _best_names(genes: GeneNames) -> list[str]:
 
 def _installed(wanted: tuple[str, ...]) -> tuple[tuple[str, ...], list[str]]:
     """Without xgboost the others are compared all the same, and it is said."""
-    import importlib.util
-
     if importlib.util.find_spec("xgboost") is not None:
         return wanted, []
     missing = MissingExtra("xgboost", "xgboost", "the method xgboost")

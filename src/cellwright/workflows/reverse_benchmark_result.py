@@ -23,7 +23,8 @@ class ReverseBenchmark:
     """Scores of every method.
 
     table: one row per method, genes (visible, hidden), size of query, stratum and metric. random:
-    groups drawn at random. own: what targets' own transcripts explain. scores: the rows of the
+    groups drawn at random. own: what targets' own transcripts explain. headline: genes and k
+    that the sentences are about. scores: the rows of the
     table as score dictionaries with paired differences. folder: where it was written, or None.
     """
 
@@ -32,6 +33,7 @@ class ReverseBenchmark:
     table: pd.DataFrame
     random: pd.DataFrame
     own: pd.DataFrame
+    headline: tuple[str, str]
     scores: tuple[dict[str, Any], ...]
     checks: tuple[Check, ...]
     sentences: tuple[str, ...]
@@ -45,6 +47,7 @@ class ReverseBenchmark:
             {
                 "schema": SCHEMA,
                 "settings": self.settings,
+                "headline": dict(zip(("genes", "k"), self.headline, strict=True)),
                 "scores": list(self.scores),
                 "random_groups": self.random.to_dict("records"),
                 "own_transcripts": self.own.to_dict("records"),
@@ -66,11 +69,32 @@ class ReverseBenchmark:
             [f"{k} cells (chance {chance[k]:.3f})" for k in wide.columns], name=None
         )
         lines = [f"{metric}, {self.split}", wide.reset_index().to_string(index=False), ""]
+        lines += self._strata(metric)
         lines += self.sentences
         lines += [f"{check.severity}: {check.sentence}" for check in self.checks]
         if self.folder is not None:
             lines.append(f"written to {self.folder}")
         return "\n".join(lines)
+
+    def _strata(self, metric: str) -> list[str]:
+        """The headline's rows by how many of the two genes were seen alone, and p."""
+        genes, k = self.headline
+        rows = self.table[
+            (self.table.metric == metric) & (self.table.genes == genes) & (self.table.k == k)
+        ]
+        if rows.stratum.nunique() < 2:
+            return []
+        units = rows.groupby("stratum")["perturbations"].first()
+        chance = rows.groupby("stratum")["chance"].first()
+        wide = rows.pivot_table(
+            index="method", columns="stratum", values="value", aggfunc="first", sort=False
+        )
+        wide.columns = pd.Index([f"{c} ({units[c]}, chance {chance[c]:.3f})" for c in wide.columns])
+        whole = rows[rows.stratum == "all"].set_index("method")
+        if whole["p"].notna().any():
+            wide["permutation p"] = [f"{whole['p'][m]:.2g}" for m in wide.index]
+        table = wide.reset_index().to_string(index=False, float_format=lambda x: f"{x:.3f}")
+        return [f"{metric} by stratum, {k} cells, own genes {genes}", table, ""]
 
     def plot(self, metric: str = "mrr") -> Any:
         """One metric of every method by size of query, own genes visible and hidden, as Axes."""

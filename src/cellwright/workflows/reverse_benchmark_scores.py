@@ -20,6 +20,7 @@ FEWEST = 5
 STRATA = {2: "both seen alone", 1: "one seen alone", 0: "none seen alone"}
 # Standard errors from chance that a method may be by luck: hundreds of rows are looked at.
 FAR = 4.0
+LEVEL = 0.05
 
 Key = tuple[str, str, int | None]
 
@@ -30,12 +31,13 @@ class Judged:
 
     table: one row per method, size of query, genes (visible or hidden), stratum and metric;
     random: groups at random, one row per method, size and genes; own: what the own transcripts
-    explain, one row per method and size.
+    explain, one row per method and size; headline: genes and k of the row that sentences are about.
     """
 
     table: pd.DataFrame
     random: pd.DataFrame
     own: pd.DataFrame
+    headline: tuple[str, str]
     scores: tuple[dict[str, Any], ...]
     checks: tuple[Check, ...]
     sentences: tuple[str, ...]
@@ -63,6 +65,7 @@ def judge_all(asked: Sequence[Asked], exam: Exam, split: str, *, permutations: i
         table,
         random,
         own,
+        (genes, _size(k)),
         tuple(_scores(table, judged, exam, split)),
         tuple(_chance_checks(random)),
         tuple(_sentences(table, own, judged, genes, k)),
@@ -111,6 +114,10 @@ def _gathered(asked: Sequence[Asked]) -> dict[Key, Asked]:
     }
 
 
+def _size(k: int | None) -> str:
+    return "all" if k is None else str(k)
+
+
 def _only(answer: Asked, keep_q: NDArray[np.bool_]) -> Asked:
     return Asked(
         answer.method,
@@ -147,7 +154,7 @@ def _rows(
         {
             "method": method,
             "genes": genes,
-            "k": "all" if k is None else str(k),
+            "k": _size(k),
             "stratum": stratum,
             "metric": metric,
             "value": found.value,
@@ -189,7 +196,7 @@ def _random(drawn: Sequence[Asked], exam: Exam) -> pd.DataFrame:
             {
                 "method": method,
                 "genes": genes,
-                "k": "all" if k is None else str(k),
+                "k": _size(k),
                 "groups": len(value_q),
                 "value": float(value_q.mean()),
                 "standard_error": error,
@@ -252,7 +259,7 @@ def _own(judged: dict[Key, dict[str, Measured]]) -> pd.DataFrame:
         rows.append(
             {
                 "method": method,
-                "k": "all" if k is None else str(k),
+                "k": _size(k),
                 "visible": seen.value,
                 "hidden": hidden.value,
                 "chance": chance,
@@ -327,7 +334,7 @@ def _sentences(
     genes: str,
     k: int | None,
 ) -> list[str]:
-    words = "all" if k is None else str(k)
+    words = _size(k)
     rows = table[(table.genes == genes) & (table.k == words) & (table.metric == METRIC)]
     whole = rows[rows.stratum == "all"].sort_values("value", ascending=False, kind="stable")
     best = whole.iloc[0]
@@ -340,7 +347,11 @@ def _sentences(
     start += "." if pd.isna(best["p"]) else f", permutation p {best['p']:.2g}."
     out = [start]
     if best["low"] <= best["chance"]:
-        out.append("Its interval holds chance: no method can be said to find the gene here.")
+        doubt = pd.isna(best["p"]) or best["p"] > LEVEL
+        out.append(
+            "Its interval holds chance"
+            + (": no method can be said to find the gene here." if doubt else ".")
+        )
     if len(whole) > 1:
         rival, d = _against((best["method"], genes, k), METRIC, judged, int(best["perturbations"]))
         if d is not None:
