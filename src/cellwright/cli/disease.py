@@ -201,6 +201,14 @@ def test(
             rich_help_panel=_BESIDE,
         ),
     ] = 50,
+    controls: Annotated[
+        bool,
+        typer.Option(
+            "--controls/--no-controls",
+            help="Make cohorts anew for random sets, fold 1, doses and copies.",
+            rich_help_panel=_BESIDE,
+        ),
+    ] = True,
     base: Annotated[
         Path | None,
         typer.Option(
@@ -273,6 +281,7 @@ def test(
             classifiers=tuple(classifier) if classifier else STATE_CLASSIFIERS,
             folds=folds,
             test_share=test_share,
+            controls=controls,
             random_sets=random_sets,
             real=real,
             real_state_column=real_state_column,

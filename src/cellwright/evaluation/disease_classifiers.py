@@ -16,7 +16,6 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import log_loss
 from sklearn.neural_network import MLPClassifier
 
 from cellwright.config import nearest
@@ -175,19 +174,23 @@ def _linear(
     codes_n: NDArray[np.int64],
     inner: Sequence[tuple[NDArray[np.int64], NDArray[np.int64]]],
 ) -> tuple[Any, dict[str, Any]]:
-    labels = np.arange(int(codes_n.max()) + 1)
     # Without inner folds the middle one.
     best, least = STRENGTHS[len(STRENGTHS) // 2], np.inf
     for strength in STRENGTHS if inner else ():
         loss = 0.0
         for train, test in inner:
             guess = _regression(strength, z_nr[train], codes_n[train]).predict_proba(z_nr[test])
-            loss += log_loss(codes_n[test], guess, labels=labels) * len(test)
+            loss += _log_loss(guess, codes_n[test]) * len(test)
         if loss >= least:
             # From strong to weak the loss falls and then rises; weaker ones are the slowest.
             break
         best, least = strength, loss
     return _regression(best, z_nr, codes_n), {"C": best}
+
+
+def _log_loss(guess_mk: NDArray[np.floating], codes_m: NDArray[np.int64]) -> float:
+    given = guess_mk[np.arange(len(codes_m)), codes_m].astype(np.float64)
+    return float(-np.log(np.maximum(given, 1e-12)).mean())
 
 
 def _regression(strength: float, z_nr: NDArray[np.float64], codes_n: NDArray[np.int64]) -> Any:
@@ -219,7 +222,7 @@ def _network(
     least, best_epoch, best = np.inf, 0, None
     for epoch in range(1, EPOCHS + 1):
         model.partial_fit(x[train], codes_n[train], classes=labels)
-        loss = log_loss(codes_n[val], model.predict_proba(x[val]), labels=labels)
+        loss = _log_loss(model.predict_proba(x[val]), codes_n[val])
         if loss < least - 1e-6:
             least, best_epoch = loss, epoch
             best = [w.copy() for w in (*model.coefs_, *model.intercepts_)]

@@ -179,7 +179,8 @@ class DiseaseState:
                     groups_n=self.cohort.unit_n[fold.train],
                     seed=self.seed,
                 )
-                given[name].append(fitted.probability(x[fold.test]))
+                answer = fitted.probability(x[fold.test])
+                given[name].append(self._at_common_shares(answer, fold.train))
         rows = np.concatenate(tested)
         order = np.argsort(self.cohort.cell_names_n[rows], kind="stable")
         rows = rows[order]
@@ -210,6 +211,22 @@ class DiseaseState:
                 )
             )
         return out
+
+    def _at_common_shares(
+        self, probability_mk: NDArray[np.float64], train: NDArray[np.int64]
+    ) -> NDArray[np.float64]:
+        """Probabilities as if every fold had learned from the cohort's shares of the classes.
+
+        Whole donors leave other shares for every fold: what they hold more of the others lack, so
+        that answers of no skill, ranked over all folds, would score below chance.
+        """
+        k = len(self.classes)
+        share_k = np.bincount(self.truth_n, minlength=k) / len(self.truth_n)
+        learned_k = np.bincount(self.truth_n[train], minlength=k) / len(train)
+        ratio_k = np.divide(share_k, learned_k, out=np.zeros(k), where=learned_k > 0)
+        out = probability_mk * ratio_k
+        total_m = out.sum(axis=1, keepdims=True)
+        return np.divide(out, total_m, out=probability_mk.copy(), where=total_m > 0)
 
     def _units(self, unit: str) -> NDArray[np.str_]:
         if self.cohort.donor_n is not None and unit == self.cohort.donor_name:

@@ -125,11 +125,14 @@ def random_sets(
             used.update(one.tolist())
             drawn.append(one)
         sets.append(tuple(drawn))
-    blind = [rng.choice(free, size=len(columns), replace=False) for columns in programs]
+    blind = [
+        [rng.choice(free, size=len(columns), replace=False) for columns in programs]
+        for _ in range(draws)
+    ]
     return RandomSets(
         tuple(sets),
         _gap(scaled_gk, programs, sets),
-        _gap(scaled_gk, programs, [tuple(blind)]),
+        _gap(scaled_gk, programs, blind),
         float(np.nanmean(own)) if np.isfinite(own).any() else 0.0,
         np.array([np.mean([unit.together(one) for one in several]) for several in sets]),
     )

@@ -19,8 +19,8 @@ from cellwright.report.palette import COLOURS, INK, MUTED, NO_LABEL, RULE, style
 DASHES = (0, (4, 2))
 CLEAN, LEAKY = COLOURS[0], COLOURS[1]
 KINDS = {
-    "matched": "alike in mean, detection and dispersion",
-    "coexpressed": "and varying together as much",
+    "matched": ("Matched random sets", "alike in mean, detection and dispersion"),
+    "coexpressed": ("Matched sets that vary together", "of equal mean correlation as well"),
 }
 
 
@@ -108,6 +108,8 @@ def state_scores(
     first = rows[0]
     held = "whole " if first["split"] == "grouped" and first["fold_unit"] != "cells" else ""
     small = f"{held}{first['fold_unit']} held out; bars: 95 % interval over {first['unit']}"
+    if set(asked) & set(order):
+        small += "; * asked for"
     dress(ax, title or metric_name(metric), metric_name(metric), "", subtitle=small, grid="x")
     _rows(ax, [f"{rep} *" if rep in asked else rep for rep in order])
     handles = [
@@ -148,8 +150,9 @@ def random_set_strips(controls: Sequence[SetScore]) -> NDArray[Any]:
             _beside(ax, y, f"{c.value:.3f}  p = {c.p:.3f}")
         ax.axvline(0.5, color=MUTED, linewidth=1.2, linestyle=DASHES, zorder=1)
         n = len(next(c for c in controls if c.kind == kind).random_m)
-        small = f"{n} random sets {KINDS.get(kind, kind)}"
-        dress(ax, "Random gene sets", "ROC-AUC", "", subtitle=small, grid="x")
+        title, alike = KINDS.get(kind, (kind, ""))
+        small = f"{n} sets {alike}"
+        dress(ax, title, "ROC-AUC", "", subtitle=small, grid="x")
         _rows(ax, reps)
     handles = [
         _dot("D", COLOURS[1], "the disease's genes"),
@@ -240,7 +243,7 @@ def clean_and_leaky(
         dress(ax, titles[question], metric_name(metric), "", subtitle=note or None, grid="x")
         _rows(ax, reps)
     handles = [
-        Line2D([], [], color=CLEAN, marker="o", label="clean: whole base cells held out"),
+        Line2D([], [], color=CLEAN, marker="o", label="clean: all copies of a cell on one side"),
         Line2D([], [], color=LEAKY, marker="D", label="leaky: copies on both sides"),
         Line2D([], [], color=MUTED, linestyle=DASHES, label="chance"),
     ]
@@ -267,7 +270,8 @@ def real_and_simulated(rows: Sequence[Mapping[str, Any]], *, ax: Axes | None = N
         ax.plot([row["low"], row["high"]], [y, y], color=colour, linewidth=1.8)
         ax.plot(row["value"], y, marker=marker, color=colour, markersize=6)
         _beside(ax, y, f"{row['value']:.3f}", small=True)
-    dress(ax, "Simulated and real shift", "ROC-AUC", "", subtitle="the same pipeline", grid="x")
+    small = "perturbed or normal, the same pipeline for both; bars: 95 % intervals"
+    dress(ax, "Simulated and real shift", "ROC-AUC", "", subtitle=small, grid="x")
     _rows(ax, reps)
     handles = [
         Line2D([], [], color=colour, marker=marker, label=f"{which} shift")

@@ -55,7 +55,7 @@ def read_cohort(
             f"({str(obs.index[state_n.isna()][0])!r} first); leave them out or name their state"
         )
     states = state_n.astype(str).to_numpy(dtype=str)
-    found = sorted(np.unique(states))
+    found = sorted(map(str, np.unique(states)))
     if normal not in found:
         close = nearest(normal, found)
         raise DataError(
@@ -67,8 +67,7 @@ def read_cohort(
         raise DataError(
             f"all {len(obs)} cells are {normal!r} in {state_column!r}; a test needs diseased ones"
         )
-    order = (normal, *(name for name in found if name != normal))
-    classes = tuple(str(name) for name in order)
+    classes = (normal, *(name for name in found if name != normal))
     codes_n = pd.Index(classes).get_indexer(pd.Index(states)).astype(np.int64)
     names_n = np.asarray(obs.index, dtype=np.str_)
     base_n = names_n

@@ -55,6 +55,7 @@ def disease_test(
     classifiers: Sequence[str] = STATE_CLASSIFIERS,
     folds: int = 5,
     test_share: float = 0.3,
+    controls: bool = True,
     random_sets: int = 50,
     shuffles: int = 20,
     real: AnnData | Path | str | None = None,
@@ -91,6 +92,8 @@ def disease_test(
         use the cohort's normal cells.
     up, down
         Genes of the gene-set score where the file has no record: as for ``disease simulate``.
+    controls
+        Whether cohorts are made anew for controls (random sets, fold 1, doses, copies).
     random_sets
         How many random sets of each of the two kinds; 0 for none.
     real, real_state_column, real_normal
@@ -145,8 +148,8 @@ def disease_test(
     asked = [view for view in every if view.name in views.asked]
     shuffled = [c for v in asked for t in tasks for c in t.control(v)] if shuffles else []
     control_views = ControlViews(names, seed)
-    controls = Controls()
-    if simulation is not None and found_base is not None:
+    checked = Controls()
+    if controls and simulation is not None and found_base is not None:
         bench = Bench(
             found_base,
             simulation,
@@ -159,10 +162,10 @@ def disease_test(
             progress,
         )
         start = time.perf_counter()
-        controls = all_controls(bench, random_sets, leak=not cohort.paired)
+        checked = all_controls(bench, random_sets, leak=not cohort.paired)
         log.info("controls: %.1f s", time.perf_counter() - start)
     if cohort.paired:
-        controls = _own_leak(controls, answers, seed, designs[-1].note)
+        checked = _own_leak(checked, answers, seed, designs[-1].note)
     shift = None
     if real is not None:
         shift = real_shift(
@@ -201,7 +204,7 @@ def disease_test(
                 *checks,
                 *(c for j in judged for c in j.checks),
                 *(c.check() for c in shuffled),
-                *(c.check() for c in controls.nulls),
+                *(c.check() for c in checked.nulls),
                 *(shift.checks if shift else ()),
             ]
         ),
@@ -209,12 +212,12 @@ def disease_test(
             tasks,
             judged,
             views.asked,
-            controls,
+            checked,
             shift,
             [*views.notes, *_control_notes(control_views, found_base, cohort, random_sets)],
         ),
         shuffled=tuple(shuffled),
-        controls=controls,
+        controls=checked,
         real=shift,
         pictures=pictures,
         asked=tuple(v.name for v in asked),

@@ -173,8 +173,8 @@ class DiseaseTest:
         return embedding_map(
             found.projection.xy_m2,
             self.real.labels_n[found.projection.rows_m],
-            rep=found.rep,
-            label="cells",
+            label="cohort",
+            title=f"Simulated and real shift in one space: UMAP of {found.rep}",
             knn=found.knn.to_dict(),
         )
 
