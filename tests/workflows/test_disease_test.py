@@ -124,10 +124,12 @@ def test_a_real_shift_goes_through_the_same_pipeline(files, tmp_path):
         files / "cohort.h5ad", "pca", classifiers=FAST, controls=False, shuffles=0,
         real=real, real_state_column="group", real_normal="ctrl", out=tmp_path / "out",
     )  # fmt: skip
-    (row,) = [r for r in result.real.shifts if r["state"] == "up" and r["rep"] == "pca"]
-    (other,) = [r for r in result.real.shifts if r["state"] == "down" and r["rep"] == "pca"]
-    assert row["cosine"] > other["cosine"] + 0.2 and row["low"] < row["cosine"] < row["high"]
-    assert row["transfer_auc"] > 0.7
+    # In the space of the two scores the truth is plain: up is the real direction, down is not.
+    found = {(r["rep"], r["state"]): r for r in result.real.shifts}
+    up, down = found["gene-set score", "up"], found["gene-set score", "down"]
+    assert up["cosine"] > 0.9 > 0.5 > down["cosine"] and up["low"] < up["cosine"] <= up["high"]
+    assert up["transfer_auc"] > 0.85
+    assert found["pca", "up"]["cosine"] > found["pca", "down"]["cosine"] + 0.2
     assert set(result.shift_table()["shift"]) == {"simulated", "real"}
     assert (tmp_path / "out" / "figures" / "real_shift.png").stat().st_size > 10_000
     assert (tmp_path / "out" / "real_shift.tsv").exists()
