@@ -30,6 +30,7 @@ _PUBLIC = {
     "finetune": "cellwright.workflows.finetune",
     "ldvae": "cellwright.workflows.ldvae",
     "tokenize": "cellwright.workflows.tokenize",
+    "disease_test": "cellwright.workflows.disease_test",
     "study": "cellwright.workflows.study",
     "load": "cellwright.representations.loading",
 }
