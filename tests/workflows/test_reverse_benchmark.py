@@ -86,6 +86,12 @@ def test_the_own_transcript_explains_all_of_its_rival_and_nothing_of_the_rest(fo
     assert abs(own.loc[("additive", "all"), "share"]) < 0.1
 
 
+def test_sentences_name_what_needs_no_cell_and_what_cannot_be_scored(found):
+    words = " ".join(found.sentences)
+    assert f"without any cell, scores {value(found, 'frequency', k='all')['value']:.3f}" in words
+    assert "ranks last: own-z 14" in words and "the best of the others" in words
+
+
 def test_random_groups_score_at_chance(found):
     check = next(c for c in found.checks if c.name == "random_groups")
     assert check.severity == "note", check.sentence

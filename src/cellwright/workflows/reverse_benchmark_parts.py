@@ -66,7 +66,7 @@ def parts_of(
         try:
             named_splits(screen, name, seed)
         except SettingsError as error:
-            raise SettingsError(f"{error}; besides, {GUIDES} or a .json file") from None
+            raise SettingsError(f"{error} ({GUIDES} and .json files are splits too)") from None
     if name == "leave-one-double-out":
         number = 1
     found = [s for i in range(number) for s in named_splits(screen, name, seed + i)]

@@ -10,19 +10,21 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from cellwright.evaluation.intervals import Measured, paired_difference
+from cellwright.evaluation.intervals import Measured
 from cellwright.evaluation.target_ranking import chance_of, judge_ranking, rank_metrics
 from cellwright.interfaces import Check, Score
+from cellwright.workflows.reverse_benchmark_findings import (
+    METRIC,
+    Key,
+    against,
+    chance_checks,
+    sentences_of,
+    size_word,
+)
 from cellwright.workflows.reverse_benchmark_runs import Asked, Exam
 
-METRIC = "mrr"
 FEWEST = 5
 STRATA = {2: "both seen alone", 1: "one seen alone", 0: "none seen alone"}
-# Standard errors from chance that a method may be by luck: hundreds of rows are looked at.
-FAR = 4.0
-LEVEL = 0.05
-
-Key = tuple[str, str, int | None]
 
 
 @dataclass(frozen=True)
@@ -65,10 +67,10 @@ def judge_all(asked: Sequence[Asked], exam: Exam, split: str, *, permutations: i
         table,
         random,
         own,
-        (genes, _size(k)),
+        (genes, size_word(k)),
         tuple(_scores(table, judged, exam, split)),
-        tuple(_chance_checks(random)),
-        tuple(_sentences(table, own, judged, genes, k)),
+        tuple(chance_checks(random)),
+        tuple(sentences_of(table, own, judged, genes, k)),
     )
 
 
@@ -114,10 +116,6 @@ def _gathered(asked: Sequence[Asked]) -> dict[Key, Asked]:
     }
 
 
-def _size(k: int | None) -> str:
-    return "all" if k is None else str(k)
-
-
 def _only(answer: Asked, keep_q: NDArray[np.bool_]) -> Asked:
     return Asked(
         answer.method,
@@ -154,7 +152,7 @@ def _rows(
         {
             "method": method,
             "genes": genes,
-            "k": _size(k),
+            "k": size_word(k),
             "stratum": stratum,
             "metric": metric,
             "value": found.value,
@@ -196,7 +194,7 @@ def _random(drawn: Sequence[Asked], exam: Exam) -> pd.DataFrame:
             {
                 "method": method,
                 "genes": genes,
-                "k": _size(k),
+                "k": size_word(k),
                 "groups": len(value_q),
                 "value": float(value_q.mean()),
                 "standard_error": error,
@@ -211,34 +209,6 @@ def _random(drawn: Sequence[Asked], exam: Exam) -> pd.DataFrame:
 
 def _chance(size: int, candidates: int) -> float:
     return chance_of(size, candidates)[METRIC]
-
-
-def _chance_checks(random: pd.DataFrame) -> list[Check]:
-    if random.empty:
-        return []
-    off = (random["value"] - random["chance"]).abs() > FAR * random["standard_error"]
-    if not off.any():
-        n = int(random["groups"].max())
-        return [
-            Check(
-                "random_groups",
-                "note",
-                f"Cells drawn at random ({n} groups for each method) score at chance: mean "
-                f"reciprocal rank {random['value'].min():.3f} to {random['value'].max():.3f}, "
-                f"chance {random['chance'].mean():.3f}.",
-            )
-        ]
-    worst = random[off].iloc[0]
-    return [
-        Check(
-            "random_groups",
-            "failure",
-            f"{int(off.sum())} rows do not score at chance on cells drawn at random, "
-            f"{worst['method']} at {worst['k']} cells first: mean reciprocal rank "
-            f"{worst['value']:.3f}, chance {worst['chance']:.3f}.",
-            "something beside the cells tells the answer: trust none of the scores",
-        )
-    ]
 
 
 def _own(judged: dict[Key, dict[str, Measured]]) -> pd.DataFrame:
@@ -259,7 +229,7 @@ def _own(judged: dict[Key, dict[str, Measured]]) -> pd.DataFrame:
         rows.append(
             {
                 "method": method,
-                "k": _size(k),
+                "k": size_word(k),
                 "visible": seen.value,
                 "hidden": hidden.value,
                 "chance": chance,
@@ -281,7 +251,7 @@ def _scores(
         key = (row["method"], row["genes"], k)
         rival = difference = None
         if row["stratum"] == "all":
-            rival, difference = _against(key, row["metric"], judged, row["perturbations"])
+            rival, difference = against(key, row["metric"], judged, row["perturbations"])
         score = Score(
             task="reverse",
             rep=row["method"],
@@ -303,76 +273,4 @@ def _scores(
         )
         more = {name: row[name] for name in ("k", "genes", "queries", "cannot_score", "p")}
         out.append(score.to_dict() | more)
-    return out
-
-
-def _against(
-    key: Key, metric: str, judged: dict[Key, dict[str, Measured]], units: int
-) -> tuple[str | None, dict[str, float] | None]:
-    mine = judged[key][metric]
-    others = {m: f[metric] for (m, g, k), f in judged.items() if (g, k) == key[1:] and m != key[0]}
-    if not others:
-        return None, None
-    best = max(others, key=lambda name: others[name].value)
-    other = others[best]
-    found = paired_difference(
-        mine.value,
-        other.value,
-        mine.draws_b,
-        other.draws_b,
-        mine.interval,
-        other.interval,
-        np.ones(units, dtype=np.int64),
-    )
-    return best, found
-
-
-def _sentences(
-    table: pd.DataFrame,
-    own: pd.DataFrame,
-    judged: dict[Key, dict[str, Measured]],
-    genes: str,
-    k: int | None,
-) -> list[str]:
-    words = _size(k)
-    rows = table[(table.genes == genes) & (table.k == words) & (table.metric == METRIC)]
-    whole = rows[rows.stratum == "all"].sort_values("value", ascending=False, kind="stable")
-    best = whole.iloc[0]
-    asked = "all cells of a condition" if k is None else f"{k} cell{'s' * (k > 1)}"
-    start = (
-        f"Asked about {asked} with candidates' own genes {genes}, {best['method']} ranks best: "
-        f"mean reciprocal rank {best['value']:.3f} [{best['low']:.3f}, {best['high']:.3f}] over "
-        f"{best['perturbations']} perturbations, chance {best['chance']:.3f}"
-    )
-    start += "." if pd.isna(best["p"]) else f", permutation p {best['p']:.2g}."
-    out = [start]
-    if best["low"] <= best["chance"]:
-        doubt = pd.isna(best["p"]) or best["p"] > LEVEL
-        out.append(
-            "Its interval holds chance"
-            + (": no method can be said to find the gene here." if doubt else ".")
-        )
-    if len(whole) > 1:
-        rival, d = _against((best["method"], genes, k), METRIC, judged, int(best["perturbations"]))
-        if d is not None:
-            verdict = "better than" if d["low"] > 0 else "not told apart from"
-            out.append(
-                f"It is {verdict} the next, {rival} (difference {d['value']:+.3f} "
-                f"[{d['low']:+.3f}, {d['high']:+.3f}])."
-            )
-    lame = whole[whole.cannot_score > 0]
-    if len(lame):
-        named = ", ".join(f"{r.method} {r.cannot_score}" for r in lame.itertuples())
-        out.append(
-            f"Perturbations of {best['perturbations']} with a gene that a method cannot score, "
-            f"which it ranks last: {named}."
-        )
-    known = own[(own.k == words) & own.share.notna()] if len(own) else own
-    if len(known):
-        top = known.sort_values("visible", ascending=False).iloc[0]
-        out.append(
-            f"With all genes visible {top['method']} is best ({top['visible']:.3f}); targets' own "
-            f"transcripts explain {100 * top['share']:.0f} % of what it scores above chance "
-            f"[{100 * top['low']:.0f}, {100 * top['high']:.0f}]."
-        )
     return out

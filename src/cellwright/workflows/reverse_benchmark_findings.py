@@ -1,0 +1,145 @@
+"""What a reverse benchmark says in words: what wins, against what, and whether it can be believed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from cellwright.evaluation.intervals import Measured, paired_difference
+from cellwright.interfaces import Check
+
+METRIC = "mrr"
+BLIND = "frequency"
+# Standard errors from chance that a method may be by luck: hundreds of rows are looked at.
+FAR = 4.0
+LEVEL = 0.05
+
+Key = tuple[str, str, int | None]
+
+
+def size_word(k: int | None) -> str:
+    """A size of query in words."""
+    return "all" if k is None else str(k)
+
+
+def against(
+    key: Key, metric: str, judged: dict[Key, dict[str, Measured]], units: int
+) -> tuple[str | None, dict[str, float] | None]:
+    """The best other method of the same queries, and the paired difference to it."""
+    mine = judged[key][metric]
+    others = {m: f[metric] for (m, g, k), f in judged.items() if (g, k) == key[1:] and m != key[0]}
+    if not others:
+        return None, None
+    best = max(others, key=lambda name: others[name].value)
+    other = others[best]
+    found = paired_difference(
+        mine.value,
+        other.value,
+        mine.draws_b,
+        other.draws_b,
+        mine.interval,
+        other.interval,
+        np.ones(units, dtype=np.int64),
+    )
+    return best, found
+
+
+def chance_checks(random: pd.DataFrame) -> list[Check]:
+    """Whether every method scores at chance on groups drawn at random."""
+    if random.empty:
+        return []
+    off = (random["value"] - random["chance"]).abs() > FAR * random["standard_error"]
+    if not off.any():
+        n = int(random["groups"].max())
+        return [
+            Check(
+                "random_groups",
+                "note",
+                f"Cells drawn at random ({n} groups for each method) score at chance: mean "
+                f"reciprocal rank {random['value'].min():.3f} to {random['value'].max():.3f}, "
+                f"chance {random['chance'].mean():.3f}.",
+            )
+        ]
+    worst = random[off].iloc[0]
+    return [
+        Check(
+            "random_groups",
+            "failure",
+            f"{int(off.sum())} rows do not score at chance on cells drawn at random, "
+            f"{worst['method']} at {worst['k']} cells first: mean reciprocal rank "
+            f"{worst['value']:.3f}, chance {worst['chance']:.3f}.",
+            "something beside the cells tells the answer: trust none of the scores",
+        )
+    ]
+
+
+def sentences_of(
+    table: pd.DataFrame,
+    own: pd.DataFrame,
+    judged: dict[Key, dict[str, Measured]],
+    genes: str,
+    k: int | None,
+) -> list[str]:
+    """What wins, beside what it must beat, and what it owes to the own transcripts."""
+    words = size_word(k)
+    rows = table[(table.genes == genes) & (table.k == words) & (table.metric == METRIC)]
+    whole = rows[rows.stratum == "all"].sort_values("value", ascending=False, kind="stable")
+    best = whole.iloc[0]
+    asked = "all cells of a condition" if k is None else f"{k} cell{'s' * (k > 1)}"
+    start = (
+        f"Asked about {asked} with candidates' own genes {genes}, {best['method']} ranks best: "
+        f"mean reciprocal rank {best['value']:.3f} [{best['low']:.3f}, {best['high']:.3f}] over "
+        f"{best['perturbations']} perturbations, chance {best['chance']:.3f}"
+    )
+    start += "." if pd.isna(best["p"]) else f", permutation p {best['p']:.2g}."
+    out = [start]
+    if best["low"] <= best["chance"]:
+        doubt = pd.isna(best["p"]) or best["p"] > LEVEL
+        out.append(
+            "Its interval holds chance"
+            + (": no method can be said to find the gene here." if doubt else ".")
+        )
+    if len(whole) > 1:
+        rival, d = against((best["method"], genes, k), METRIC, judged, int(best["perturbations"]))
+        if d is not None:
+            verdict = "better than" if d["low"] > 0 else "not told apart from"
+            out.append(
+                f"It is {verdict} {rival}, the best of the others (difference {d['value']:+.3f} "
+                f"[{d['low']:+.3f}, {d['high']:+.3f}])."
+            )
+    out += _against_blind(best, genes, k, judged)
+    lame = whole[whole.cannot_score > 0]
+    if len(lame):
+        named = ", ".join(f"{r.method} {r.cannot_score}" for r in lame.itertuples())
+        out.append(
+            f"Perturbations of {best['perturbations']} with a gene that a method cannot score, "
+            f"which it ranks last: {named}."
+        )
+    known = own[(own.k == words) & own.share.notna()] if len(own) else own
+    if len(known):
+        top = known.sort_values("visible", ascending=False).iloc[0]
+        out.append(
+            f"With all genes visible {top['method']} is best ({top['visible']:.3f}); targets' own "
+            f"transcripts explain {100 * top['share']:.0f} % of what it scores above chance "
+            f"[{100 * top['low']:.0f}, {100 * top['high']:.0f}]."
+        )
+    return out
+
+
+def _against_blind(
+    best: Any, genes: str, k: int | None, judged: dict[Key, dict[str, Measured]]
+) -> list[str]:
+    """What the best adds to how often genes are perturbed in training, which needs no cell."""
+    if best["method"] == BLIND or (BLIND, genes, k) not in judged:
+        return []
+    pair = {key: judged[key] for key in ((best["method"], genes, k), (BLIND, genes, k))}
+    _, d = against((best["method"], genes, k), METRIC, pair, int(best["perturbations"]))
+    if d is None:
+        return []
+    value = judged[(BLIND, genes, k)][METRIC].value
+    return [
+        f"How often a gene is perturbed in training, without any cell, scores {value:.3f} "
+        f"(difference {d['value']:+.3f} [{d['low']:+.3f}, {d['high']:+.3f}])."
+    ]
