@@ -214,7 +214,12 @@ def disease_test(
             views.asked,
             checked,
             shift,
-            [*views.notes, *_control_notes(control_views, found_base, cohort, random_sets)],
+            [
+                *views.notes,
+                *_control_notes(
+                    control_views, found_base if controls else None, cohort, random_sets
+                ),
+            ],
         ),
         shuffled=tuple(shuffled),
         controls=checked,
