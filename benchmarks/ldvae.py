@@ -242,7 +242,7 @@ def packed(file: Path) -> Any:
     from cellwright.training.linear_vae_cells import PackedCounts
 
     cells = read_cells(file, backed=True)
-    return PackedCounts.of(block.counts_ng for block in iter_blocks(cells, block_cells=1024))
+    return PackedCounts.of(block.counts_ng for block in iter_blocks(cells, block_cells=256))
 
 
 def held_out(file: Path) -> Path:

@@ -252,12 +252,23 @@ def nb_rows(
             theta, e = float(theta_g[j]), float(a_g[j])
             mu: float = e * mean + 1e-8
             t = theta + mu
-            value, digamma = _count_terms(x, theta, mu / t)
+            both = 1.0 / (t * mu)
+            odds = mu * mu * both
+            # Most counts are 1 or 2; divisions and double logarithms are what costs here.
+            if x == 1.0 and 1e-6 < theta < 1e6:
+                value = float(log32(F(odds * theta)))
+                digamma = 1.0 / theta
+            elif x == 2.0 and 1e-6 < theta < 1e6:
+                product = theta * (theta + 1.0)
+                value = float(log32(F(odds * odds * product)))
+                digamma = (theta + theta + 1.0) / product
+            else:
+                value, digamma = _count_terms(x, theta, odds)
             loss -= value - _log_factorial(x)
-            more = x / t - x / mu
+            more = -x * theta * both
             slope_g[j] += F(more)
             pull += e * more
-            theta_slope_g[j] += F(x / t - digamma)
+            theta_slope_g[j] += F(x * mu * both - digamma)
         loss_n[row] = loss
         pull *= mean  # the sum over genes of mean times slope
         library_slope_n[row] = F(weight * pull)

@@ -33,25 +33,42 @@ class PackedCounts:
     @classmethod
     def of(cls, blocks: Iterable[sp.csr_matrix]) -> Self:
         """Pack CSR blocks of the same genes one below the other; one is held at a time."""
-        offsets, columns, counts = [np.zeros(1, dtype=np.int64)], [], []
-        genes = 0
+        offsets = [np.zeros(1, dtype=np.int64)]
+        columns: NDArray[Any] = np.empty(0, dtype=np.uint16)
+        counts: NDArray[Any] = np.empty(0, dtype=np.uint16)
+        genes, end = 0, 0
         for block in blocks:
-            genes = block.shape[1]
-            block.sort_indices()
-            offsets.append(block.indptr[1:].astype(np.int64) + offsets[-1][-1])
-            columns.append(block.indices.astype(np.uint16 if genes <= 1 << 16 else np.int32))
+            if genes == 0:
+                genes = block.shape[1]
+                columns = columns.astype(np.uint16 if genes <= 1 << 16 else np.int32)
+            offsets.append(block.indptr[1:].astype(np.int64) + end)
             whole = block.nnz == 0 or (
                 float(block.data.max()) < 1 << 16 and bool((block.data % 1 == 0).all())
             )
-            counts.append(block.data.astype(np.uint16 if whole else np.float32))
-        # One block of fractions makes all float32: NumPy promotes.
-        return cls(np.concatenate(offsets), np.concatenate(columns), np.concatenate(counts), genes)
+            if not whole:  # one block of fractions makes all float32
+                counts = counts.astype(np.float32)
+            start, end = end, end + block.nnz
+            if end > len(columns):
+                # Grown in place, so that no second copy is held; what is not used yet costs nothing.
+                columns.resize(end + end // 2, refcheck=False)
+                counts.resize(end + end // 2, refcheck=False)
+            columns[start:end] = block.indices
+            counts[start:end] = block.data
+        columns.resize(end, refcheck=False)
+        counts.resize(end, refcheck=False)
+        return cls(np.concatenate(offsets), columns, counts, genes)
 
     @classmethod
     def of_matrix(cls, counts_ng: sp.csr_matrix, block_cells: int = 4096) -> Self:
         """Pack one CSR matrix."""
-        rows = range(0, max(counts_ng.shape[0], 1), block_cells)
-        return cls.of(sp.csr_matrix(counts_ng[at : at + block_cells]) for at in rows)
+
+        def blocks() -> Iterator[sp.csr_matrix]:
+            for at in range(0, max(counts_ng.shape[0], 1), block_cells):
+                block = sp.csr_matrix(counts_ng[at : at + block_cells])
+                block.sum_duplicates()
+                yield block
+
+        return cls.of(blocks())
 
     def __len__(self) -> int:
         return len(self.offsets_n) - 1

@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 NORMAL = "normal"
 BASE = "base_cell"
-_BLOCK_CELLS = 2048
+_BLOCK_CELLS = 512
 
 
 @dataclass(frozen=True)
