@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from cellwright.evaluation.annotation import Annotation
 from cellwright.evaluation.clustering import ClusterAgreement
+from cellwright.evaluation.disease_state import DiseaseState
 from cellwright.interfaces import Representation, Task, Tokenizer
 from cellwright.representations.hvg import HighlyVariableGenes
 from cellwright.representations.pca import PrincipalComponents
@@ -27,4 +28,5 @@ REPRESENTATIONS: dict[str, type[Representation]] = {
 TASKS: dict[str, type[Task]] = {
     Annotation.name: Annotation,
     ClusterAgreement.name: ClusterAgreement,
+    DiseaseState.name: DiseaseState,
 }
