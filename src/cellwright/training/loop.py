@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from cellwright.errors import Interrupted, RunError
 from cellwright.training.batches import batches_per_epoch
 from cellwright.training.checkpoint import has_checkpoint, load_checkpoint, save_checkpoint
-from cellwright.training.objective import Objective, Optimisation
+from cellwright.training.objective import BringsOptimizer, Objective, Optimisation, WarmsUp
 from cellwright.training.run_folder import RunFolder
 from cellwright.training.schedule import learning_rate
 from cellwright.training.signals import StopRequest, stop_on_signal
@@ -95,9 +95,7 @@ def fit(
     with torch.random.fork_rng(devices), stop_on_signal() as stop:
         _seed(settings.seed, fabric, step=0)
         bare = model
-        optimizer = torch.optim.AdamW(
-            _decayed(model, settings.weight_decay), lr=settings.learning_rate, betas=(0.9, 0.98)
-        )
+        optimizer = _optimizer(model, objective, settings)
         best = _copy(bare)
         progress = Progress()
         history: list[Row] = []
@@ -116,7 +114,9 @@ def fit(
                 save_checkpoint(folder.checkpoint, bare, best, optimizer, facts)
             fabric.barrier()
 
-        while progress.epoch < settings.epochs and not _patience_is_over(progress, settings):
+        while progress.epoch < settings.epochs and not _patience_is_over(
+            progress, objective, settings
+        ):
             asked = _train_epoch(
                 wrapped, objective, settings, fabric, stepper, progress, size, stop, on_step
             )
@@ -277,8 +277,20 @@ def _decayed(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
     ]
 
 
-def _patience_is_over(progress: Progress, settings: Optimisation) -> bool:
-    return settings.patience is not None and progress.worse_epochs >= settings.patience
+def _optimizer(
+    model: nn.Module, objective: Objective, settings: Optimisation
+) -> torch.optim.Optimizer:
+    if isinstance(objective, BringsOptimizer):
+        return objective.optimizer(model)
+    return torch.optim.AdamW(
+        _decayed(model, settings.weight_decay), lr=settings.learning_rate, betas=(0.9, 0.98)
+    )
+
+
+def _patience_is_over(progress: Progress, objective: Objective, settings: Optimisation) -> bool:
+    warmup = objective.warmup_epochs if isinstance(objective, WarmsUp) else 0
+    waited = min(progress.worse_epochs, progress.epoch - warmup)
+    return settings.patience is not None and waited >= settings.patience
 
 
 def _copy(model: nn.Module) -> dict[str, Tensor]:

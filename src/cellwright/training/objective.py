@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Literal, Protocol, Self
+from typing import Any, Literal, Protocol, Self, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -51,6 +51,20 @@ class Objective(Protocol):
         ``val_loss`` (lower is better) must be among them: it chooses the best epoch.
         """
         ...
+
+
+@runtime_checkable
+class BringsOptimizer(Protocol):
+    """An objective that is learned with an optimizer of its own instead of the loop's AdamW."""
+
+    def optimizer(self, model: nn.Module) -> torch.optim.Optimizer: ...
+
+
+@runtime_checkable
+class WarmsUp(Protocol):
+    """An objective that changes over its first epochs: patience begins behind them."""
+
+    warmup_epochs: int
 
 
 class Optimisation(Protocol):
