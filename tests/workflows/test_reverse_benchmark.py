@@ -173,6 +173,20 @@ def test_permutation_p_is_that_of_all_permutations():
     assert permutation_p(Asked("m", "v", 1, score[:4], answer.unit_q[:4], answer.stratum_q[:4]), exam, 9) is None  # fmt: skip
 
 
+def test_the_error_of_random_groups_is_that_of_random_orders(found):
+    from cellwright.workflows.reverse_benchmark_scores import _chance_variance
+
+    rng = np.random.default_rng(0)
+    for size in (1, 2):
+        places = np.argsort(rng.random((40_000, 7)), axis=1)[:, :size].min(axis=1)
+        assert _chance_variance(size, 7) == pytest.approx((1 / (1 + places)).var(), rel=0.02)
+    # 300 groups over 14 partitions, rounded up.
+    row = found.random.iloc[0]
+    assert row["groups"] == 14 * 22 and row["standard_error"] == pytest.approx(
+        np.sqrt(_chance_variance(2, 8) / row["groups"])
+    )
+
+
 def test_an_answer_that_leaks_into_the_scores_is_a_failure():
     names = [f"G{i}" for i in range(6)]
     screen = read_screen(pd.DataFrame({"condition": ["control"] * 2 + names * 2}))

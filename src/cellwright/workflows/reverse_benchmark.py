@@ -26,7 +26,7 @@ from cellwright.representations.expression import log_normalized
 from cellwright.workflows.provenance import provenance
 from cellwright.workflows.reverse_benchmark_parts import parts_of
 from cellwright.workflows.reverse_benchmark_result import ReverseBenchmark
-from cellwright.workflows.reverse_benchmark_runs import Asked, Exam, answer_part
+from cellwright.workflows.reverse_benchmark_runs import RANDOM_GROUPS, Asked, Exam, answer_part
 from cellwright.workflows.reverse_benchmark_scores import judge_all
 from cellwright.workflows.subject import Subject, read_subject
 
@@ -137,7 +137,9 @@ def reverse_benchmark(
     missing: list[str] = []
     if "xgboost" in wanted and len(wanted) > 1:
         wanted, missing = _installed(wanted)
-    exam = Exam(log_normalized(subject.counts_ng), screen, genes, wanted, sizes, kind, most, seed)
+    drawn = max(20, -(-RANDOM_GROUPS // len(parts)))
+    expression = log_normalized(subject.counts_ng)
+    exam = Exam(expression, screen, genes, wanted, sizes, kind, most, seed, drawn)
     shown = [view for view in views if view.possible]
     asked: list[Asked] = []
     for number, part in enumerate(parts):

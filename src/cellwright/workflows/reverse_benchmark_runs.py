@@ -29,12 +29,16 @@ from cellwright.workflows.reverse_benchmark_parts import Part
 WHOLE = 20
 # Training queries of a condition that are aimed at; groups are drawn anew until there are so many.
 ENOUGH = 20
-RANDOM_GROUPS = 20
+# Groups at random over all partitions.
+RANDOM_GROUPS = 300
 
 
 @dataclass(frozen=True)
 class Exam:
-    """What is asked of every partition; kind is ``auto`` or a kind of screen."""
+    """What is asked of every partition; kind is ``auto`` or a kind of screen.
+
+    drawn: groups of cells at random that each partition is asked about.
+    """
 
     expression_ng: sp.csr_matrix
     screen: Screen
@@ -44,6 +48,7 @@ class Exam:
     kind: str
     most: int
     seed: int
+    drawn: int = 20
 
 
 @dataclass(frozen=True)
@@ -141,7 +146,7 @@ def _drawn(
             part.asked,
             part.asked.conditions,
             k=size,
-            n=RANDOM_GROUPS,
+            n=exam.drawn,
             seed=exam.seed + 7919 * (number + 1),
             controls=controls,
         )

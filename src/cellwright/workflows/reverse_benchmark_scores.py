@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -189,7 +190,8 @@ def _random(drawn: Sequence[Asked], exam: Exam) -> pd.DataFrame:
         size_q = named.sum(axis=1)
         value_q = rank_metrics(answer.score_qc, places < size_q[:, None], seed=exam.seed)[METRIC]
         chance_q = np.array([_chance(int(m), named.shape[1]) for m in size_q])
-        error = float((value_q - chance_q).std(ddof=1) / np.sqrt(len(value_q)))
+        variance_q = [_chance_variance(int(m), named.shape[1]) for m in size_q]
+        error = math.sqrt(sum(variance_q)) / len(value_q)
         rows.append(
             {
                 "method": method,
@@ -205,6 +207,14 @@ def _random(drawn: Sequence[Asked], exam: Exam) -> pd.DataFrame:
             }
         )
     return pd.DataFrame(rows)
+
+
+def _chance_variance(size: int, candidates: int) -> float:
+    """Variance of the reciprocal rank of one query under a random order of the candidates."""
+    later = [math.comb(candidates - r, size) for r in range(candidates - size + 2)]
+    share_r = -np.diff(later) / math.comb(candidates, size)
+    value_r = 1 / np.arange(1, len(later))
+    return float(share_r @ value_r**2 - (share_r @ value_r) ** 2)
 
 
 def _chance(size: int, candidates: int) -> float:
