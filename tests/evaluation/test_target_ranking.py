@@ -88,16 +88,21 @@ def test_perturbations_count_once_however_many_queries_they_have():
     )
 
 
-def test_the_interval_of_random_scores_holds_chance():
-    held = 0
+@pytest.mark.parametrize("perturbations", [12, 25])
+def test_the_interval_of_random_scores_holds_chance_and_is_no_wider_than_need_be(perturbations):
+    held, widths, values = 0, [], []
     for seed in range(100):
         rng = np.random.default_rng(seed)
-        target = np.zeros((100, 12), dtype=bool)
-        target[np.arange(100), rng.integers(0, 12, 100)] = True
-        unit = np.repeat(np.arange(25), 4).astype(str)
-        found = judge_ranking(rng.random((100, 12)), target, unit, resamples=400, seed=seed)["mrr"]
+        q = 4 * perturbations
+        target = np.zeros((q, 12), dtype=bool)
+        target[np.arange(q), rng.integers(0, 12, q)] = True
+        unit = np.repeat(np.arange(perturbations), 4).astype(str)
+        found = judge_ranking(rng.random((q, 12)), target, unit, resamples=400, seed=seed)["mrr"]
         held += found.interval.low <= found.chance <= found.interval.high
+        widths.append(found.interval.high - found.interval.low)
+        values.append(found.value)
     assert held >= 90
+    assert np.mean(widths) < 1.5 * 3.92 * np.std(values)
 
 
 def test_f1_at_a_threshold_is_scikit_learns():

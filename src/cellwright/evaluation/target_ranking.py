@@ -15,10 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cellwright.errors import DataError
-from cellwright.evaluation.intervals import Measured, interval
+from cellwright.evaluation.intervals import Interval, Measured, interval, percentile
 from cellwright.evaluation.resampling import by_unit
 
 KS = (1, 2, 5, 10)
+_YES_OR_NO = ("relevant", "exact_set")
 
 
 def rank_metrics(
@@ -138,6 +139,10 @@ def judge_ranking(
         draws_b = np.concatenate([w @ value_u / w.sum(axis=1) for w in drawn.weights()])
         value = float(value_u.mean())
         span = interval(value, draws_b, ones_u, float(len(names_u)))
+        if name.split("@")[0] not in _YES_OR_NO and np.ptp(value_u) > 0:
+            # No share: a mean of ranks spreads less than yes and no of the same mean would.
+            low, high = percentile(draws_b, float(len(names_u)))
+            span = Interval(max(low, 0.0), min(high, 1.0), "bootstrap")
         out[name] = Measured(value, draws_b, span, float(chance_u.mean()))
     return out
 
