@@ -96,6 +96,9 @@ def test_finetune_writes_curves_where_fewer_labels_are_asked_for(contest, plante
     for ending in ("png", "pdf"):
         assert (out / "figures" / f"label_efficiency_macro_f1.{ending}").stat().st_size > 5000
     assert any(s.startswith("Fewer labels are tested on") for s in found.sentences)
+    # The run itself, frozen, is no simple method: beating it is a sentence of its own.
+    (beside,) = [s for s in found.sentences if "the same run frozen" in s]
+    assert beside.startswith("fine-tuned is ") and "simple method" not in beside
     kept = json.loads((out / "metrics.json").read_text())["label_efficiency"]
     assert kept["n_test"] == found.few_labels.n_test and len(kept["points"]) == len(table)
 

@@ -22,10 +22,9 @@ from cellwright.evaluation.annotation import Annotation
 from cellwright.evaluation.answer_checks import require_classes
 from cellwright.evaluation.class_scores import measure_classes
 from cellwright.evaluation.classifiers import CLASSIFIERS
-from cellwright.evaluation.comparison import judge
+from cellwright.evaluation.comparison import Difference, judge
 from cellwright.evaluation.folds import Design, Fold, grouped_folds
 from cellwright.evaluation.seen import worst_seen
-from cellwright.evaluation.sentences import verdicts
 from cellwright.interfaces import Check, Predictions, Seen
 from cellwright.models.freezing import freeze_layers
 from cellwright.models.lora import add_lora
@@ -214,7 +213,7 @@ def finetune(
         checks=(*_leaks(subject, labels, design, groups_n, column), *found.checks),
         sentences=(
             *found.sentences,
-            *(s for s in verdicts(beside.scores, beside.differences) if s not in found.sentences),
+            *_beside_frozen(beside.differences),
             *_notes(given, design, final),
             *(() if few is None else few.sentences),
             *views.notes,
@@ -320,6 +319,26 @@ def _answers(
     if progress is not None:
         progress(whole, whole, "")
     return given, seconds
+
+
+def _beside_frozen(differences: Sequence[Difference]) -> list[str]:
+    """What fine-tuning added to the run as it came: no verdict on simple methods."""
+    said = []
+    for gap in differences:
+        if gap.metric != "accuracy":
+            continue
+        verdict = (
+            "is better than"
+            if gap.low > 0
+            else "is worse than"
+            if gap.high < 0
+            else "is not told apart from"
+        )
+        said.append(
+            f"{gap.rep} {verdict} the same run frozen, {gap.rival}: difference in accuracy "
+            f"{gap.value:+.3f} [{gap.low:+.3f}, {gap.high:+.3f}]."
+        )
+    return said
 
 
 def _few_labels(
