@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from anndata import AnnData
@@ -16,43 +15,38 @@ from numpy.typing import NDArray
 
 from cellwright.data.atomic import refuse_existing
 from cellwright.data.disk.arrays import usable_cores
-from cellwright.data.split import PARTS
 from cellwright.errors import SettingsError
-from cellwright.evaluation.annotation import Annotation
 from cellwright.evaluation.answer_checks import require_classes
 from cellwright.evaluation.class_scores import measure_classes
 from cellwright.evaluation.classifiers import CLASSIFIERS
-from cellwright.evaluation.comparison import Difference, judge
+from cellwright.evaluation.comparison import judge
 from cellwright.evaluation.folds import Design, Fold, grouped_folds
 from cellwright.evaluation.seen import worst_seen
-from cellwright.interfaces import Check, Predictions, Seen
+from cellwright.interfaces import Predictions, Seen
 from cellwright.models.freezing import freeze_layers
 from cellwright.models.lora import add_lora
 from cellwright.representations.finetuned import (
     Base,
     FinetunedRun,
     base_of,
-    finetuned_run,
     new_classifier,
 )
 from cellwright.representations.loading import load_encoder
-from cellwright.training.finetuning import FinetuneSettings, FittedCellClassifier, finetune_cells
+from cellwright.training.finetuning import FinetuneSettings
 from cellwright.workflows import finetune_folder
 from cellwright.workflows.designs import (
-    Exam,
     batch_column,
-    check_designs,
     group_column,
     group_values,
     require_passed,
 )
+from cellwright.workflows.finetune_findings import beside_frozen, leaks, notes
+from cellwright.workflows.finetune_kept import kept_run, pictures
 from cellwright.workflows.finetune_methods import (
     FINETUNED,
-    FROZEN,
     Contest,
     FoldAnswer,
     answer,
-    carve,
     method_names,
 )
 from cellwright.workflows.finetune_result import FROZEN_METHOD, FinetuneResult
@@ -62,14 +56,10 @@ from cellwright.workflows.label_efficiency import (
     label_efficiency,
 )
 from cellwright.workflows.labels import Labels, read_labels
-from cellwright.workflows.pictures import Picture, picture
-from cellwright.workflows.projections import narrowed
-from cellwright.workflows.subject import Subject, read_subject
+from cellwright.workflows.subject import read_subject
 from cellwright.workflows.views import build_views
 
 log = logging.getLogger("cellwright.workflows.finetune")
-
-FEWEST_PICTURED = 20
 
 
 def finetune(
@@ -198,10 +188,10 @@ def finetune(
             label_draws,
             progress,
         )
-    result_run, final, final_fitted = _final(
+    result_run, final, final_fitted = kept_run(
         contest, labels, seen_n, name=f"{base.name}-{label}", loaded=base
     )
-    pictures = _pictures(contest, result_run, labels, final["picture_rows"])
+    pictures_of_kept = pictures(contest, result_run, labels, final["picture_rows"])
     fitted = [a.fitted for a in given[FINETUNED]] + [final_fitted]
     result = FinetuneResult(
         run=result_run,
@@ -210,11 +200,11 @@ def finetune(
         answers=tuple(predictions),
         scores=found.scores,
         differences=(*found.differences, *beside.differences),
-        checks=(*_leaks(subject, labels, design, groups_n, column), *found.checks),
+        checks=(*leaks(subject, labels, design, groups_n, column), *found.checks),
         sentences=(
             *found.sentences,
-            *_beside_frozen(beside.differences),
-            *_notes(given, design, final),
+            *beside_frozen(beside.differences),
+            *notes(given, design, final),
             *(() if few is None else few.sentences),
             *views.notes,
         ),
@@ -222,7 +212,7 @@ def finetune(
         seconds=seconds,
         histories=tuple(f.history for f in fitted if f is not None),
         final=final,
-        pictures=pictures,
+        pictures=pictures_of_kept,
         settings=asdict(settings),
         cells_n=tuple(map(str, obs.index)),
         base=base.name,
@@ -321,26 +311,6 @@ def _answers(
     return given, seconds
 
 
-def _beside_frozen(differences: Sequence[Difference]) -> list[str]:
-    """What fine-tuning added to the run as it came: no verdict on simple methods."""
-    said = []
-    for gap in differences:
-        if gap.metric != "accuracy":
-            continue
-        verdict = (
-            "is better than"
-            if gap.low > 0
-            else "is worse than"
-            if gap.high < 0
-            else "is not told apart from"
-        )
-        said.append(
-            f"{gap.rep} {verdict} the same run frozen, {gap.rival}: difference in accuracy "
-            f"{gap.value:+.3f} [{gap.low:+.3f}, {gap.high:+.3f}]."
-        )
-    return said
-
-
 def _few_labels(
     contest: Contest,
     labels: Labels,
@@ -405,138 +375,3 @@ def _predictions(
 
 def _as_baseline(p: Predictions) -> Predictions:
     return Predictions(**{**p.__dict__, "baseline": True})
-
-
-def _final(
-    contest: Contest, labels: Labels, seen_n: NDArray[np.str_], *, name: str, loaded: Base
-) -> tuple[FinetunedRun, dict[str, Any], FittedCellClassifier]:
-    """The run to keep: fitted on train cells, stopped on validation cells, asked about test cells."""
-    settings, codes_n = contest.settings, labels.codes_n
-    parts_n, how = _parts(contest, labels, seen_n)
-    train, val, test = (np.flatnonzero((parts_n == part) & (codes_n >= 0)) for part in PARTS)
-    model = new_classifier(loaded, len(labels.classes), settings.head_dropout)
-    fitted = finetune_cells(model, contest.tokens, codes_n, train, val, settings)
-    right = None
-    if len(test):
-        probability_mk = fitted.probability(contest.tokens, test)
-        right = float((probability_mk.argmax(axis=1) == codes_n[test]).mean())
-    used = np.flatnonzero(parts_n != "")
-    made = finetuned_run(
-        loaded,
-        fitted,
-        contest.subject.slim[used],
-        parts_n[used],
-        classes=labels.classes,
-        label=labels.column,
-        name=name,
-        assume_counts=contest.subject.assume_counts,
-    )
-    facts = {
-        "parts": how,
-        "train": len(train),
-        "val": len(val),
-        "test": len(test),
-        "best_epoch": fitted.best_epoch,
-        "parameters_trained": fitted.trained,
-        "seconds": fitted.seconds,
-        "test_accuracy": right,
-        "picture_rows": test,
-    }
-    return made, facts, fitted
-
-
-def _parts(
-    contest: Contest, labels: Labels, seen_n: NDArray[np.str_]
-) -> tuple[NDArray[np.str_], str]:
-    """train, val, test per labelled cell, empty for the others: the file's split, else the cells
-    the pretrained run has not seen as test, else a fifth held back."""
-    obs, seed, groups_n = contest.subject.cells.obs, contest.settings.seed, contest.groups_n
-    rows = np.flatnonzero(labels.codes_n >= 0)
-    parts_n = np.full(len(obs), "", dtype="<U5")
-    classes = len(labels.classes)
-
-    def whole(chosen: NDArray[np.int64]) -> bool:
-        return len(np.unique(labels.codes_n[chosen])) == classes
-
-    if "split" in obs.columns and set(obs["split"].astype(str)) <= set(PARTS):
-        given_n = obs["split"].astype(str).to_numpy()
-        if whole(rows[given_n[rows] == "train"]) and (given_n[rows] == "val").any():
-            parts_n[rows] = given_n[rows]
-            return parts_n, "the split of the file"
-    clean = rows[seen_n[rows] == "clean"]
-    rest = rows[seen_n[rows] != "clean"]
-    how = "a fifth of the cells held back"
-    if len(clean) >= FEWEST_PICTURED and len(rest) and whole(clean) and whole(rest):
-        learn, test, how = rest, clean, "the cells the pretrained run has not seen held back"
-    else:
-        learn, test, _ = carve(rows, labels.codes_n, groups_n, 0.2, seed)
-        test = test if len(learn) < len(rows) else rows[:0]
-    train, val, _ = carve(learn, labels.codes_n, groups_n, contest.settings.val, seed + 1)
-    parts_n[test] = "test"
-    parts_n[train] = "train"
-    if len(train) < len(learn):
-        parts_n[val] = "val"
-    return parts_n, how
-
-
-def _pictures(
-    contest: Contest, run: FinetunedRun, labels: Labels, rows_m: NDArray[np.int64]
-) -> dict[str, Picture]:
-    """UMAP of the vectors before and after, of cells whose labels the run was not given."""
-    if len(rows_m) < FEWEST_PICTURED:
-        return {}
-    subject = contest.subject
-    after_nd = run.transform(subject.slim, assume_counts=subject.assume_counts)
-    return {
-        which: picture(
-            which,
-            narrowed(vectors_nd[rows_m]),
-            labels.class_n[rows_m],
-            "umap",
-            seed=contest.settings.seed,
-        )
-        for which, vectors_nd in ((FROZEN, contest.frozen_nd), (FINETUNED, after_nd))
-    }
-
-
-def _leaks(
-    subject: Subject,
-    labels: Labels,
-    design: Design,
-    groups_n: NDArray[np.str_] | None,
-    column: str | None,
-) -> list[Check]:
-    task = Annotation(
-        label_codes_n=labels.codes_n,
-        classes=labels.classes,
-        cell_names_n=np.asarray(subject.cells.obs.index, dtype=np.str_),
-        groups_n=groups_n,
-        group_name=column or "groups",
-        label=labels.column,
-    )
-    checks = check_designs(Exam((task,), (design,), column, None, ()), subject, labels)
-    if design.note:
-        checks.append(Check("folds", "note", f"The {design.name} design has {design.note}."))
-    return checks
-
-
-def _notes(given: dict[str, list[FoldAnswer]], design: Design, final: dict[str, Any]) -> list[str]:
-    counted: dict[str, int] = {}
-    for answers in given.values():
-        for note in (n for a in answers for n in a.notes):
-            counted[note] = counted.get(note, 0) + 1
-    folds = len(design.folds)
-    lines = [f"{note} (in {n} of {folds} folds)." for note, n in counted.items()]
-    unchanged = sum(a.chosen["epoch"] == 0 for a in given[FINETUNED])
-    if unchanged:
-        lines.append(
-            f"In {unchanged} of {folds} folds no epoch of fine-tuning was better on validation "
-            "cells than a linear head on the untouched encoder, which was taken."
-        )
-    right = final["test_accuracy"]
-    told = "" if right is None else f", which names {right:.3f} of {final['test']} held-out cells"
-    lines.append(
-        f"The run that is kept learned from {final['train']} cells and stopped at epoch "
-        f"{final['best_epoch']} by {final['val']} others ({final['parts']}){told}."
-    )
-    return lines
