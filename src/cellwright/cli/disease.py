@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import sys
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,6 +9,7 @@ import typer
 
 from cellwright.cli import console, tables
 from cellwright.cli.prepare_options import Force, Out
+from cellwright.cli.steps_bar import steps_bar
 
 if TYPE_CHECKING:
     from cellwright.workflows.disease_test_result import DiseaseTest
@@ -267,7 +265,7 @@ def test(
     from cellwright.workflows.disease_test import disease_test
 
     console.start(verbose, quiet)
-    with _steps_bar(quiet) as progress:
+    with steps_bar(quiet) as progress:
         result = disease_test(
             file,
             rep or ("pca",),
@@ -297,24 +295,6 @@ def test(
     console.emit({**result.to_dict(), "folder": str(out)}, as_json, text)
     if strict:
         require_passed(result.checks, out)
-
-
-@contextlib.contextmanager
-def _steps_bar(quiet: bool) -> Iterator[Callable[[int, int, str], None] | None]:
-    """Steps done of the controls, on standard error where that is a terminal."""
-    if quiet or not sys.stderr.isatty():
-        yield None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-    from rich.progress import TimeRemainingColumn as Left
-
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Left())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("", total=None)
-        yield lambda done, whole, what: bar.update(
-            task, completed=done, total=whole, description=what
-        )
 
 
 def _text(result: DiseaseTest) -> str:

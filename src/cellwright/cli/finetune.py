@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cellwright.cli import console, tables
+from cellwright.cli.steps_bar import steps_bar
 
 if TYPE_CHECKING:
     from cellwright.workflows.finetune_result import FinetuneResult
@@ -213,28 +214,30 @@ def finetune(
         learning_rate=learning_rate,
         **given,
     )
-    result = tune(
-        run,
-        file,
-        label=label,
-        positive=positive,
-        negative=negative,
-        ignore_unmapped=ignore_unmapped,
-        min_cells=min_cells,
-        group=group,
-        folds=folds,
-        classifiers=tuple(classifier) if classifier else CLASSIFIERS,
-        scratch=scratch,
-        labels_per_class=() if labels_per_class is None else read_sizes(labels_per_class),
-        label_draws=label_draws,
-        settings=settings,
-        vocabulary=vocabulary,
-        size_column=size_column,
-        layer=layer,
-        assume_counts=assume_counts,
-        out=out,
-        force=force,
-    )
+    with steps_bar(quiet) as progress:
+        result = tune(
+            run,
+            file,
+            label=label,
+            positive=positive,
+            negative=negative,
+            ignore_unmapped=ignore_unmapped,
+            min_cells=min_cells,
+            group=group,
+            folds=folds,
+            classifiers=tuple(classifier) if classifier else CLASSIFIERS,
+            scratch=scratch,
+            labels_per_class=() if labels_per_class is None else read_sizes(labels_per_class),
+            label_draws=label_draws,
+            settings=settings,
+            vocabulary=vocabulary,
+            size_column=size_column,
+            layer=layer,
+            assume_counts=assume_counts,
+            out=out,
+            force=force,
+            progress=progress,
+        )
     text = "" if as_json else _text(result)
     console.emit({**result.to_dict(), "folder": str(out)}, as_json, text)
     if strict:
