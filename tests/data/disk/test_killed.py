@@ -115,7 +115,7 @@ def test_killed_at_any_moment(command, storage, ending, folder, tmp_path):
         for number, case in zip((signal.SIGTERM, signal.SIGINT, signal.SIGTERM), CASES, strict=True)
     ],
 )
-def test_stopped_at_any_moment_nothing_is_left(
+def test_stopped_at_any_moment_nothing_half_written_is_left(
     number, command, storage, ending, folder, tmp_path, capfd
 ):
     source, out = folder / f"{storage}.h5ad", tmp_path / f"out{ending}"
@@ -131,10 +131,12 @@ def test_stopped_at_any_moment_nothing_is_left(
         time.sleep(wait / 2)
         status = child.end(number)
         assert status in (0, 128 + number)
-        stopped += status != 0
         assert contents(source) == before
-        assert [p.name for p in tmp_path.iterdir()] == ([] if status else [out.name])
-        if status == 0:
+        left = [p.name for p in tmp_path.iterdir()]
+        stopped += status != 0 and not left
+        # A signal may come when the name is given already and nothing is left to do but to end.
+        assert left == [out.name] or (status and not left)
+        if left:
             assert contents(out) == whole
             remove(out)
     assert stopped > 0
