@@ -23,8 +23,16 @@ def held(path: Path) -> IO[str] | None:
     OSError
         If the place cannot be written.
     """
+    in_the_way = 0
     while True:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except FileExistsError:
+            # A file stands there, or a folder stood there and has just been removed by its writer.
+            in_the_way += 1
+            if in_the_way > 100:
+                raise
+            continue
         try:
             handle = path.open("a+", encoding="utf-8")
         except FileNotFoundError:
