@@ -27,6 +27,7 @@ from cellwright.training.run_folder import RunFolder
 from cellwright.workflows.ldvae_cells import LDVAECells, ldvae_cells
 from cellwright.workflows.ldvae_result import write_ldvae
 from cellwright.workflows.provenance import provenance
+from cellwright.workflows.resuming import refuse_other_data, resumed_settings
 
 __all__ = ["LDVAEResult", "fit_ldvae", "ldvae", "read_ldvae"]
 
@@ -109,7 +110,7 @@ def ldvae(
             )
         task = ldvae_cells(subject, settings, layer=layer, assume_counts=assume_counts)
         if resume:
-            _same_data(folder, task)
+            refuse_other_data(folder, task.facts)
         if resume and folder.is_finished():
             log.info("%s is finished; nothing to continue", folder.path)
             return read_ldvae(folder.path)
@@ -174,32 +175,7 @@ def _settings(
     file = read_toml(Path(config)) if config else None
     if not resume:
         return resolve(LDVAESettings, file, flags)
-    kept = ldvae_settings_of(folder)
-    given = resolve(LDVAESettings, to_dict(kept), file, flags)
-    if given != kept:
-        ours, theirs = to_dict(kept), to_dict(given)
-        changed = next(k for k in {**ours, **theirs} if ours.get(k) != theirs.get(k))
-        raise SettingsError(
-            f"--resume continues with the run's own settings, but {changed} is "
-            f"{theirs.get(changed)!r} here and {ours.get(changed)!r} in {folder.path}/config.toml"
-        )
-    return kept
-
-
-def _same_data(folder: RunFolder, task: LDVAECells) -> None:
-    if not (folder.path / "provenance.json").is_file() and not has_checkpoint(folder.checkpoint):
-        return
-    known = folder.read_json("provenance.json")
-    try:
-        began, split = known["data"]["fingerprint"], known["data"]["split"]["hash"]
-    except (KeyError, TypeError) as error:
-        raise RunError(
-            f"{folder.path / 'provenance.json'} does not say what data the run began on: {error!r}"
-        ) from None
-    ours = task.facts["fingerprint"], task.facts["split"]["hash"]
-    if (began, split) != ours:
-        what = "other data" if began != ours[0] else "another split of these cells"
-        raise RunError(f"{folder.path} began on {what}; continue with the same file and split")
+    return resumed_settings(folder, ldvae_settings_of(folder), file, flags)
 
 
 def _write_inputs(folder: RunFolder, task: LDVAECells, settings: LDVAESettings) -> None:

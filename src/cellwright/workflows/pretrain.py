@@ -30,6 +30,7 @@ from cellwright.workflows.pretrain_ranks import ranks_of_cells, ranks_of_corpus
 from cellwright.workflows.pretrain_result import SCHEMA, judged, write_result
 from cellwright.workflows.pretrain_task import PretrainTask
 from cellwright.workflows.provenance import provenance
+from cellwright.workflows.resuming import refuse_other_data, resumed_settings
 
 log = logging.getLogger(__name__)
 
@@ -106,7 +107,7 @@ def pretrain(
         folder.refuse(force=force, resume=resume)
     task = _task(cells, settings, layer, assume_counts)
     if resume:
-        _same_data(folder, task.facts)
+        refuse_other_data(folder, task.facts)
     if resume and folder.is_finished():
         log.info("%s is finished; nothing to continue", folder.path)
     elif first:
@@ -187,41 +188,7 @@ def _settings(
     layers = [PRESETS[preset] if preset else None, read_toml(Path(config)) if config else None]
     if not resume:
         return resolve(PretrainSettings, *layers, flags)
-    kept = settings_of(folder)
-    given = resolve(PretrainSettings, to_dict(kept), *layers, flags)
-    if given != kept:
-        ours, theirs = to_dict(kept), to_dict(given)
-        changed = next(k for k in {**ours, **theirs} if ours.get(k) != theirs.get(k))
-        raise SettingsError(
-            f"--resume continues with the run's own settings, but {changed} is "
-            f"{theirs.get(changed)!r} here and {ours.get(changed)!r} in {folder.path}/config.toml"
-        )
-    return kept
-
-
-def _same_data(folder: RunFolder, data: Mapping[str, Any]) -> None:
-    """Refuse to continue on other cells, or on another split of them."""
-    if not (folder.path / "provenance.json").is_file() and not has_checkpoint(folder.checkpoint):
-        return  # killed before it could say what it began on, and before it learned anything
-    known = folder.read_json("provenance.json")
-    try:
-        began, cells, split = known["data"], known["data"]["n_obs"], known["data"]["split"]["hash"]
-        same = began["fingerprint"] == data["fingerprint"]
-    except (KeyError, TypeError) as error:
-        raise RunError(
-            f"{folder.path / 'provenance.json'} does not say what data the run began on: {error!r}"
-        ) from None
-    if not same:
-        raise RunError(
-            f"{folder.path} began on other data (fingerprint {began['fingerprint'][:12]}, {cells} "
-            f"cells) than these ({data['fingerprint'][:12]}, {data['n_obs']} cells); continue with "
-            "the same file"
-        )
-    if split != data["split"]["hash"]:
-        raise RunError(
-            f"{folder.path} began with the split {split[:12]} of these cells, here it is "
-            f"{data['split']['hash'][:12]}; continue with the same split"
-        )
+    return resumed_settings(folder, settings_of(folder), *layers, flags)
 
 
 def _write_inputs(folder: RunFolder, task: PretrainTask, settings: PretrainSettings) -> None:
