@@ -51,6 +51,13 @@ class Paired(Protocol):
     def high(self) -> float: ...
 
 
+def standing(low: float, high: float) -> str:
+    """What the 95 % interval of a paired difference allows to say: better, worse, or neither."""
+    if low > 0:
+        return "better than"
+    return "worse than" if high < 0 else "not told apart from"
+
+
 def verdicts(
     scores: Sequence[Score],
     differences: Iterable[Paired] = (),

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from cellwright.evaluation.annotation import Annotation
 from cellwright.evaluation.comparison import Difference
 from cellwright.evaluation.folds import Design
+from cellwright.evaluation.sentences import standing
 from cellwright.interfaces import Check
 from cellwright.workflows.designs import Exam, check_designs
 from cellwright.workflows.finetune_methods import FINETUNED, FoldAnswer
@@ -24,15 +25,8 @@ def beside_frozen(differences: Sequence[Difference]) -> list[str]:
     for gap in differences:
         if gap.metric != "accuracy":
             continue
-        verdict = (
-            "is better than"
-            if gap.low > 0
-            else "is worse than"
-            if gap.high < 0
-            else "is not told apart from"
-        )
         said.append(
-            f"{gap.rep} {verdict} the same run frozen, {gap.rival}: difference in accuracy "
+            f"{gap.rep} is {standing(gap.low, gap.high)} the same run frozen, {gap.rival}: difference in accuracy "
             f"{gap.value:+.3f} [{gap.low:+.3f}, {gap.high:+.3f}]."
         )
     return said

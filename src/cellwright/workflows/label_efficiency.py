@@ -15,6 +15,7 @@ from cellwright.evaluation.comparison import FEWEST_UNITS
 from cellwright.evaluation.folds import Design, Fold
 from cellwright.evaluation.intervals import units_worth
 from cellwright.evaluation.label_curves import CurvePoint, LabelDraw, label_curves
+from cellwright.evaluation.sentences import standing
 from cellwright.workflows.finetune_methods import Contest, answer_fold
 from cellwright.workflows.views import Views
 
@@ -216,16 +217,9 @@ def _sentences(
                 "all labels" if point.per_class is None else f"{point.per_class} labels a class"
             )
             gap = point.difference
-            verdict = (
-                "better than"
-                if gap["low"] > 0
-                else "worse than"
-                if gap["high"] < 0
-                else "not told apart from"
-            )
             said.append(
-                f"With {labels} {method} scores macro F1 {point.value:.3f}, {verdict} the best "
-                f"simple method, {point.baseline} (difference {gap['value']:+.3f}, "
-                f"{gap['low']:+.3f} to {gap['high']:+.3f})."
+                f"With {labels} {method} scores macro F1 {point.value:.3f}, "
+                f"{standing(gap['low'], gap['high'])} the best simple method, {point.baseline} "
+                f"(difference {gap['value']:+.3f}, {gap['low']:+.3f} to {gap['high']:+.3f})."
             )
     return said
