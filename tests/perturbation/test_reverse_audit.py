@@ -7,12 +7,11 @@ import pandas as pd
 import pytest
 
 from cellwright.data.genes import gene_names
-from cellwright.errors import DataError, SettingsError
+from cellwright.errors import SettingsError
 from cellwright.perturbation.queries import Queries, draw_queries
 from cellwright.perturbation.reverse import read_screen
 from cellwright.perturbation.reverse_audit import (
     control_spread,
-    guides_held_out,
     only_genes,
     own_columns,
     own_z,
@@ -93,17 +92,3 @@ def test_the_kind_of_screen_is_what_training_targets_did(screen, step, kind):
     own = own_columns(screen.candidates, names)
     whole = draw_queries(x, screen, ["AAA", "BBB"], k=None)
     assert screen_kind(whole, screen, own, control_spread(x, screen)) == (kind, 2)
-
-
-def test_one_guide_of_each_perturbation_is_held_out():
-    labels = ["control"] * 4 + ["AAA"] * 6 + ["BBB"] * 2
-    guides = ["c"] * 4 + ["a1"] * 3 + ["a2"] * 3 + ["b1"] * 2
-    screen = screen_of(labels, guide=guides)
-    trained, asked = guides_held_out(screen, 0)
-    assert trained.rows_of(0).tolist() == [7, 8, 9] and asked.rows_of(0).tolist() == [4, 5, 6]
-    assert trained.rows_of(1).tolist() == [10, 11] and len(asked.rows_of(1)) == 0
-    assert len(trained.control_rows) == len(asked.control_rows) == 4
-    with pytest.raises(DataError, match="two guides"):
-        guides_held_out(screen_of(labels, guide=labels), 0)
-    with pytest.raises(DataError, match="--guide"):
-        guides_held_out(screen_of(labels), 0)

@@ -32,7 +32,8 @@ class Screen:
     condition_n: index of each cell's condition, -1 for a control cell, -2 for a cell that takes no
     part; candidates: c genes that may be the answer; targets_pc: True where a condition perturbs
     the candidate; batch_n: what controls are matched by (one batch where there are none);
-    guide_n: the guide of each cell, None where unknown; notes: what a reader must know.
+    guide_n: the guide of each cell, context_n: its cell type, dataset or treatment, None where
+    unknown; notes: what a reader must know.
     """
 
     conditions: tuple[str, ...]
@@ -42,6 +43,7 @@ class Screen:
     targets_pc: NDArray[np.bool_]
     batch_n: NDArray[np.str_]
     guide_n: NDArray[np.str_] | None = None
+    context_n: NDArray[np.str_] | None = None
     notes: tuple[str, ...] = ()
 
     @property
@@ -117,6 +119,7 @@ def read_screen(
     candidates: Sequence[str] | None = None,
     batch: str | None = None,
     guide: str | None = None,
+    context: str | None = None,
     min_cells: int = 2,
 ) -> Screen:
     """Read the perturbations of cells.
@@ -138,6 +141,9 @@ def read_screen(
         Column within which controls are matched.
     guide
         Column of guides, for holding guides out.
+    context
+        Column of cell types, datasets or treatments, for holding one out; controls are matched
+        within it too.
     min_cells
         Conditions with fewer cells are left out, and said.
 
@@ -210,8 +216,9 @@ def read_screen(
         condition_n=condition_n,
         candidates=(),
         targets_pc=np.zeros((len(kept), 0), dtype=bool),
-        batch_n=_values(obs, batch, "batch") if batch else np.full(len(obs), "all"),
+        batch_n=_matched(obs, batch, context),
         guide_n=_values(obs, guide, "guide") if guide else None,
+        context_n=_values(obs, context, "context") if context else None,
         notes=tuple(notes),
     )
     return screen.with_candidates(candidates or sorted({g for genes in kept for g in genes}))
@@ -257,6 +264,18 @@ def _control(present: Sequence[str], control: str | None, column: str) -> str:
             f"{', '.join(present[:5])} …; name them with --control"
         )
     return found[0]
+
+
+def _matched(obs: pd.DataFrame, batch: str | None, context: str | None) -> NDArray[np.str_]:
+    """What controls are matched by: batches within contexts."""
+    named = [
+        _values(obs, column, what)
+        for column, what in ((context, "context"), (batch, "batch"))
+        if column
+    ]
+    if not named:
+        return np.full(len(obs), "all")
+    return np.array([" · ".join(parts) for parts in zip(*named, strict=True)], dtype=str)
 
 
 def _values(obs: pd.DataFrame, column: str, what: str) -> NDArray[np.str_]:

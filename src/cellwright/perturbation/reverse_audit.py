@@ -158,32 +158,3 @@ def screen_kind(
         if own_c[c] >= 0 and sd_g[own_c[c]] > 0
     ]
     return ("interference" if sum(signs) < 0 else "activation"), len(signs)
-
-
-def guides_held_out(screen: Screen, fold: int) -> tuple[Screen, Screen]:
-    """The screen with one guide of every condition left out, and with that guide only.
-
-    Same genes on both sides, other guides: it asks whether an answer is known again through
-    another guide, not whether a new perturbation is understood. Controls stay on both sides.
-
-    Raises
-    ------
-    DataError
-        If there is no column of guides, or no condition has two.
-    """
-    if screen.guide_n is None:
-        raise DataError("guides cannot be held out: no column of guides is given (--guide)")
-    held = np.zeros(len(screen.condition_n), dtype=bool)
-    several = 0
-    for code in range(len(screen.conditions)):
-        rows = screen.rows_of(code)
-        guides = np.unique(screen.guide_n[rows])
-        if len(guides) > 1:
-            several += 1
-            held[rows[screen.guide_n[rows] == guides[fold % len(guides)]]] = True
-    if not several:
-        raise DataError("guides cannot be held out: no perturbation has cells of two guides")
-    control = screen.condition_n == -1
-    seen = np.where(held & ~control, -2, screen.condition_n)
-    asked = np.where(held | control, screen.condition_n, -2)
-    return replace(screen, condition_n=seen), replace(screen, condition_n=asked)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from cellwright.errors import SettingsError
 from cellwright.perturbation.reverse import Screen
-from cellwright.perturbation.reverse_audit import guides_held_out
+from cellwright.perturbation.reverse_cell_splits import guides_held_out
 from cellwright.perturbation.reverse_splits import SPLITS, ReverseSplit, named_splits, read_split
 
 GUIDES = "guides-held-out"
