@@ -142,6 +142,22 @@ def test_guides_held_out_and_neighbours_hidden(tmp_path):
     assert any("other guides" in sentence for sentence in found.sentences)
 
 
+def test_a_context_held_out_is_asked_about_with_its_own_controls():
+    cells = screen_of_counts()
+    cells.obs["culture"] = np.where(np.arange(cells.n_obs) % 2, "one", "two")
+    # In one culture other genes are up for all: only its own controls can tell.
+    other = cells.obs["culture"].to_numpy() == "one"
+    counts = cells.X.toarray() if hasattr(cells.X, "toarray") else np.array(cells.X)
+    counts[other, -20:] += 20
+    cells.X = counts
+    found = reverse_benchmark(
+        cells, split="contexts-held-out", context="culture", k=[5], methods=["additive"], most=2
+    )
+    row = value(found, "additive")
+    assert found.settings["partitions"] == 2 and row["low"] > row["chance"]
+    assert any("another context" in sentence for sentence in found.sentences)
+
+
 def test_a_panel_of_targets_is_not_audited():
     cells = screen_of_counts(genes=40)
     found = reverse_benchmark(

@@ -33,7 +33,7 @@ def benchmark(
         str,
         typer.Option(
             help="leave-one-double-out, ahlmann-eltze-2025, mambaperturb-2025, unseen-singles, "
-            "guides-held-out, or a split file (.json).",
+            "guides-held-out, contexts-held-out, or a split file (.json).",
             rich_help_panel=_DESIGN,
         ),
     ] = "leave-one-double-out",
@@ -114,6 +114,13 @@ def benchmark(
     guide: Annotated[
         str | None, typer.Option(help="Column of guides.", rich_help_panel=_SCREEN)
     ] = None,
+    context: Annotated[
+        str | None,
+        typer.Option(
+            help="Column of cell types, datasets or treatments: controls are matched within.",
+            rich_help_panel=_SCREEN,
+        ),
+    ] = None,
     min_cells: Annotated[
         int,
         typer.Option(
@@ -175,6 +182,7 @@ def benchmark(
         leave_out=leave_out or (),
         batch=batch,
         guide=guide,
+        context=context,
         min_cells=min_cells,
         partitions=partitions,
         kind=kind,

@@ -47,6 +47,7 @@ def reverse_benchmark(
     leave_out: Sequence[str] = (),
     batch: str | None = None,
     guide: str | None = None,
+    context: str | None = None,
     min_cells: int = 2,
     partitions: int | None = None,
     kind: str = "auto",
@@ -74,12 +75,13 @@ def reverse_benchmark(
         AnnData (left as it is) or the path of an h5ad, with raw counts.
     split
         ``leave-one-double-out``, ``ahlmann-eltze-2025``, ``mambaperturb-2025``,
-        ``unseen-singles``, ``guides-held-out`` (same genes, other guides), or a split file (JSON).
+        ``unseen-singles``, ``guides-held-out`` and ``contexts-held-out`` (same genes, other guides or
+        another cell type, dataset or treatment), or a split file (JSON).
     k
         Cells in a query; ``all`` for all cells of a condition. Numbers, or text with commas.
     methods
         Default all of :data:`METHODS`.
-    perturbation, control, separator, batch, guide, min_cells
+    perturbation, control, separator, batch, guide, context, min_cells
         As in :func:`cellwright.perturbation.reverse.read_screen`.
     aliases
         Old symbols to new ones, or a table whose first two columns are these.
@@ -129,6 +131,7 @@ def reverse_benchmark(
         candidates=_listed(candidates),
         batch=batch,
         guide=guide,
+        context=context,
         min_cells=min_cells,
     )
     genes = gene_names(subject.cells.var)
@@ -171,6 +174,7 @@ def reverse_benchmark(
             "kind": kind,
             "batch": batch,
             "guide": guide,
+            "context": context,
             "most": most,
             "hide_within": hide_within,
             "hidden_genes": views[1].hidden,

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from cellwright.errors import SettingsError
 from cellwright.perturbation.reverse import Screen
-from cellwright.perturbation.reverse_cell_splits import guides_held_out
+from cellwright.perturbation.reverse_cell_splits import contexts_held_out, guides_held_out
 from cellwright.perturbation.reverse_splits import SPLITS, ReverseSplit, named_splits, read_split
 
-GUIDES = "guides-held-out"
+GUIDES, CONTEXTS = "guides-held-out", "contexts-held-out"
 _PARTITIONS = {"ahlmann-eltze-2025": 5, "mambaperturb-2025": 1, "unseen-singles": 5, GUIDES: 2}
+_SAME_GENES = "the same genes are perturbed on both sides"
 
 
 @dataclass(frozen=True)
@@ -58,15 +61,23 @@ def parts_of(
         return [_part(screen, "split file", read)], notes if absent else []
     number = partitions or _PARTITIONS.get(name, 1)
     if name == GUIDES:
-        return _guides(screen, number), [
-            "Guides held out: the same genes are perturbed on both sides, by other guides."
+        parts = _by_cells(screen, name, number, guides_held_out)
+        return parts, [f"Guides held out: {_SAME_GENES}, by other guides."]
+    if name == CONTEXTS:
+        contexts = 1 if screen.context_n is None else len(np.unique(screen.context_n))
+        parts = _by_cells(screen, name, partitions or contexts, contexts_held_out)
+        return parts, [
+            f"Contexts held out, one at a time: {_SAME_GENES}, in cells of another context; shifts "
+            "are measured from that context's own controls."
         ]
     if name not in SPLITS:
-        # Its sentence names the nearest; the guides are a split that only cells know.
+        # Its sentence names the nearest; guides and contexts are splits that only cells know.
         try:
             named_splits(screen, name, seed)
         except SettingsError as error:
-            raise SettingsError(f"{error} ({GUIDES} and .json files are splits too)") from None
+            raise SettingsError(
+                f"{error} ({GUIDES}, {CONTEXTS} and .json files are splits too)"
+            ) from None
     if name == "leave-one-double-out":
         number = 1
     found = [s for i in range(number) for s in named_splits(screen, name, seed + i)]
@@ -77,14 +88,16 @@ def _part(screen: Screen, design: str, split: ReverseSplit) -> Part:
     return Part(design, split.name, split.train, split.test, screen, screen, split.strata)
 
 
-def _guides(screen: Screen, number: int) -> list[Part]:
+def _by_cells(
+    screen: Screen, name: str, number: int, split: Callable[[Screen, int], tuple[Screen, Screen]]
+) -> list[Part]:
     out = []
     for fold in range(number):
-        trained, asked = guides_held_out(screen, fold)
+        trained, asked = split(screen, fold)
         train, test = (
             tuple(c for i, c in enumerate(screen.conditions) if len(side.rows_of(i)))
             for side in (trained, asked)
         )
         test = tuple(c for c in test if c in train)
-        out.append(Part(GUIDES, f"{GUIDES} {fold}", train, test, trained, asked, {}))
+        out.append(Part(name, f"{name} {fold}", train, test, trained, asked, {}))
     return out
