@@ -8,8 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.sparse as sp
 import torch
-from lightning_fabric import Fabric
-from lightning_fabric.plugins import Precision
 from numpy.typing import NDArray
 
 from cellwright.errors import DataError
@@ -19,7 +17,7 @@ from cellwright.training.linear_vae_cells import PackedCounts
 from cellwright.training.linear_vae_objective import LinearVAEObjective, latent_means
 from cellwright.training.linear_vae_settings import LDVAESettings, LinearVAEOptimisation
 from cellwright.training.loop import Fitted, Progress, Row, fit
-from cellwright.training.processes import calm
+from cellwright.training.one_device import OneDevice
 from cellwright.training.run_folder import RunFolder
 
 
@@ -177,21 +175,16 @@ def trained(
     """Train through the shared loop on one device; the best weights on validation come back."""
     settings = objective.settings
     check_accelerator(settings.accelerator)
-    with calm():
-        fabric = Fabric(
-            accelerator=accelerator_in_use(settings.accelerator), devices=1, plugins=[Precision()]
-        )
-        fabric.launch()
-        fitted = fit(
-            model,
-            objective,
-            LinearVAEOptimisation.of(settings, len(objective)),
-            fabric,
-            folder,
-            resume=resume,
-            on_epoch=on_epoch,
-            on_step=on_step,
-        )
+    fitted = fit(
+        model,
+        objective,
+        LinearVAEOptimisation.of(settings, len(objective)),
+        OneDevice(accelerator_in_use(settings.accelerator)),
+        folder,
+        resume=resume,
+        on_epoch=on_epoch,
+        on_step=on_step,
+    )
     model = model.cpu()
     model.load_state_dict(fitted.best)
     return FittedLinearVAE(model.eval(), settings, fitted)

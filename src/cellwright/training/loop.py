@@ -9,19 +9,22 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from cellwright.errors import Interrupted, RunError
 from cellwright.training.batches import batches_per_epoch
 from cellwright.training.checkpoint import has_checkpoint, load_checkpoint, save_checkpoint
 from cellwright.training.objective import BringsOptimizer, Objective, Optimisation, WarmsUp
+from cellwright.training.one_device import OneDevice
 from cellwright.training.run_folder import RunFolder
 from cellwright.training.schedule import learning_rate
 from cellwright.training.signals import StopRequest, stop_on_signal
+
+if TYPE_CHECKING:  # who trains on one device need not import it
+    from lightning_fabric import Fabric
 
 Row = dict[str, float]
 
@@ -59,7 +62,7 @@ def fit(
     model: nn.Module,
     objective: Objective,
     settings: Optimisation,
-    fabric: Fabric,
+    fabric: Fabric | OneDevice,
     folder: RunFolder | None,
     *,
     references: Mapping[str, float] = MappingProxyType({}),
@@ -73,6 +76,8 @@ def fit(
 
     Parameters
     ----------
+    fabric
+        Lightning Fabric, launched, or ``OneDevice``, which does without it.
     folder
         Where checkpoints and history go; None keeps nothing, for a training that takes seconds.
     references
@@ -174,7 +179,7 @@ def assist(
     settings: Optimisation,
     path: Path,
     resume: bool,
-    fabric: Fabric,
+    fabric: Fabric | OneDevice,
 ) -> None:
     """What a process that is not the first does: the same ``fit``, of which nothing is kept."""
     fit(build(), objective, settings, fabric, RunFolder(path), resume=resume)
@@ -184,7 +189,7 @@ def _train_epoch(
     model: Any,
     objective: Objective,
     settings: Optimisation,
-    fabric: Fabric,
+    fabric: Fabric | OneDevice,
     optimizer: Any,
     progress: Progress,
     size: int,
@@ -245,7 +250,7 @@ def _train_epoch(
     return 0
 
 
-def _agreed(fabric: Fabric, value: float, stop: StopRequest) -> tuple[float, int]:
+def _agreed(fabric: Fabric | OneDevice, value: float, stop: StopRequest) -> tuple[float, int]:
     """The sum of ``value`` over the processes, and the signal that came to any of them, or 0.
 
     All must stop at the same step, or those that go on wait for the others for ever; so what a
@@ -261,7 +266,7 @@ def _agreed(fabric: Fabric, value: float, stop: StopRequest) -> tuple[float, int
     return summed[0], next((int(k) for k, n in zip(kinds, summed[1:], strict=True) if n), 0)
 
 
-def _seed(seed: int, fabric: Fabric, *, step: int) -> None:
+def _seed(seed: int, fabric: Fabric | OneDevice, *, step: int) -> None:
     """Dropout of each process is its own."""
     torch.manual_seed(seed * fabric.world_size + fabric.global_rank + (step << 32))
 
