@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import gzip
+from pathlib import Path
 
 import numpy as np
+import pyensembl
 import pytest
 
 from cellwright.errors import DataError, SettingsError
@@ -95,3 +97,39 @@ def test_every_gene_of_the_human_genome_lies_on_its_chromosome(real_data):
     assert (found.chromosome_g != "").mean() > 0.9
     with pytest.raises(DataError, match="another build"):
         gene_positions(genes, path, build="GRCh37")
+
+
+GTF = """1\tensembl\tgene\t100\t300\t.\t+\t.\tgene_id "ENSG01000001"; gene_name "AAA";
+X\tensembl\tgene\t500\t700\t.\t-\t.\tgene_id "ENSG01000002"; gene_name "BBB";
+"""
+
+
+@pytest.fixture
+def releases(tmp_path, monkeypatch):
+    """A cache of pyensembl in which release 110 has a GTF and nothing else is installed."""
+    monkeypatch.setenv("PYENSEMBL_CACHE_DIR", str(tmp_path / "cache"))
+    local = [p for p in pyensembl.EnsemblRelease(110).required_local_files() if ".gtf" in p]
+    path = Path(local[0])
+    assert path.is_relative_to(tmp_path)
+    path.parent.mkdir(parents=True)
+    path.write_bytes(gzip.compress(GTF.encode()))
+
+
+def test_a_release_that_pyensembl_has_installed(releases):
+    found = gene_positions(["BBB", "ENSG01000001"], "pyensembl:110")
+    assert found.chromosome_g.tolist() == ["X", "1"]
+    assert found.start_g.tolist() == [500, 100]
+
+
+@pytest.mark.parametrize(
+    ("named", "error", "said"),
+    [
+        ("pyensembl:109", DataError, "pyensembl install --release 109"),
+        ("pyensembl:75", SettingsError, "release 75 is of GRCh37, not GRCh38"),
+        ("pyensembl:x", SettingsError, "no release 'x'"),
+        ("pyensembl:9999", SettingsError, "no release '9999'"),
+    ],
+)
+def test_a_release_that_cannot_be_used(releases, named, error, said):
+    with pytest.raises(error, match=said):
+        gene_positions(["AAA"], named)

@@ -145,7 +145,8 @@ def benchmark(
     gene_table: Annotated[
         Path | None,
         typer.Option(
-            help="Coordinates of genes for it: a GTF, or a table with chr, start and end.",
+            help="Coordinates of genes for it: a GTF, a table with chr, start and end, or "
+            "pyensembl:110.",
             rich_help_panel=_AUDIT,
         ),
     ] = None,

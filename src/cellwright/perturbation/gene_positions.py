@@ -7,11 +7,14 @@ label. Here positions belong to genes, measured or candidate, and know nothing o
 from __future__ import annotations
 
 import gzip
+import importlib
+import importlib.util
 import io
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -19,7 +22,7 @@ from numpy.typing import NDArray
 
 from cellwright.config import nearest
 from cellwright.data.gene_tables import read_gene_table, text_of
-from cellwright.errors import DataError, SettingsError
+from cellwright.errors import DataError, MissingExtra, SettingsError
 
 CHROMOSOMES = (*map(str, range(1, 23)), "X", "Y")
 _LENGTHS: Mapping[str, tuple[int, ...]] = {
@@ -41,6 +44,7 @@ _COLUMNS = {
     "end": ("end", "gene_end", "end_position", "txend"),
 }
 _NAMES = ("ensgene", "gene_id", "ensembl_gene_id", "id", "symbol", "gene_name", "gene", "gene_symbol")  # fmt: skip
+_RELEASE = "pyensembl:"
 _ATTRIBUTE = re.compile(r'\b(gene_id|gene_name) "([^"]*)"')
 
 
@@ -112,7 +116,8 @@ def gene_positions(
         Measured or candidate genes, Ensembl ids (a version is left out) or symbols.
     table
         A GTF, or a table with a column of ids or symbols, and ``chr``, ``start`` and ``end``;
-        plain or gzip. Where a symbol stands several times, the first on a chromosome counts.
+        plain or gzip; or ``pyensembl:75``, the GTF that pyensembl has installed of a release of
+        Ensembl. Where a symbol stands several times, the first on a chromosome counts.
     build
         ``GRCh38`` or ``GRCh37``.
 
@@ -122,10 +127,12 @@ def gene_positions(
         If the table has no coordinates, a position is no number or lies beyond its chromosome
         (another build), or none of the genes is in it.
     SettingsError
-        For an unknown build.
+        For an unknown build, or a release of another.
+    MissingExtra
+        For a release where pyensembl is not installed.
     """
     length = chromosome_lengths(build)
-    path = Path(table)
+    path = _of_release(str(table), build) if str(table).startswith(_RELEASE) else Path(table)
     gtf = any(path.name.lower().endswith(end) for end in (".gtf", ".gtf.gz"))
     frame = _of_gtf(path) if gtf else _of_table(path)
     chromosome_r = frame["chromosome"].str.removeprefix("chr").to_numpy(dtype=str)
@@ -163,6 +170,33 @@ def gene_positions(
         np.where(placed_g, end_r[row_g], np.nan),
         found_g,
     )
+
+
+def _of_release(named: str, build: str) -> Path:
+    """The GTF of a release of Ensembl that pyensembl has downloaded; this never downloads."""
+    if importlib.util.find_spec("pyensembl") is None:
+        raise MissingExtra("pyensembl", "pyensembl", f"the gene table {named}")
+    ensembl: Any = importlib.import_module("pyensembl")
+    number = named.removeprefix(_RELEASE)
+    try:
+        release = ensembl.EnsemblRelease(int(number))
+    except ValueError:
+        raise SettingsError(
+            f"there is no release {number!r} of human Ensembl; expected a number, as in "
+            f"{_RELEASE}110"
+        ) from None
+    if release.reference_name != build:
+        raise SettingsError(
+            f"Ensembl release {number} is of {release.reference_name}, not {build}; give the build "
+            f"{release.reference_name}, or a release of {build}"
+        )
+    path = next(Path(p) for p in release.required_local_files() if ".gtf" in Path(p).name)
+    if not path.is_file():
+        raise DataError(
+            f"Ensembl release {number} is not on this machine; run 'pyensembl install --release "
+            f"{number} --species human' once, or give a GTF"
+        )
+    return path
 
 
 def _of_table(path: Path) -> pd.DataFrame:
