@@ -13,13 +13,12 @@ import numpy as np
 from anndata import AnnData
 
 from cellwright.data.atomic import refuse_existing
-from cellwright.data.gene_tables import read_gene_table, text_of
 from cellwright.data.genes import GeneNames, gene_names
 from cellwright.data.hashes import fingerprint
-from cellwright.errors import DataError, MissingExtra, SettingsError
+from cellwright.errors import MissingExtra, SettingsError
 from cellwright.interfaces import Check
 from cellwright.perturbation.gene_positions import gene_positions
-from cellwright.perturbation.reverse import Screen, read_screen
+from cellwright.perturbation.reverse import Screen
 from cellwright.perturbation.reverse_audit import SCREEN_KINDS, Visibility, visibilities
 from cellwright.perturbation.reverse_methods import METHODS, check_methods
 from cellwright.representations.expression import log_normalized
@@ -28,6 +27,7 @@ from cellwright.workflows.reverse_benchmark_parts import parts_of
 from cellwright.workflows.reverse_benchmark_result import ReverseBenchmark
 from cellwright.workflows.reverse_benchmark_runs import RANDOM_GROUPS, Asked, Exam, answer_part
 from cellwright.workflows.reverse_benchmark_scores import judge_all
+from cellwright.workflows.reverse_screen import read_aliases, read_candidates, screen_of
 from cellwright.workflows.subject import Subject, read_subject
 
 log = logging.getLogger("cellwright.workflows.reverse_benchmark")
@@ -120,15 +120,15 @@ def reverse_benchmark(
         if number < least:
             raise SettingsError(f"{name} is {number}, expected {least} or more")
     subject = read_subject(source, layer=layer, assume_counts=assume_counts)
-    old_to_new = _aliases(aliases)
-    screen = _screen(
+    old_to_new = read_aliases(aliases)
+    screen = screen_of(
         subject,
         perturbation,
         leave_out,
         control=control,
         separator=separator,
         aliases=old_to_new,
-        candidates=_listed(candidates),
+        candidates=read_candidates(candidates),
         batch=batch,
         guide=guide,
         context=context,
@@ -205,46 +205,6 @@ def read_sizes(k: Sequence[int | str] | str) -> tuple[int | None, ...]:
             raise SettingsError(f"k is {word!r}, expected numbers of cells above 0, or all")
         out.append(None if word == "all" else int(word))
     return tuple(dict.fromkeys(out))
-
-
-def _screen(
-    subject: Subject, perturbation: str | None, leave_out: Sequence[str], **how: Any
-) -> Screen:
-    obs = subject.cells.obs
-    if leave_out and perturbation is None:
-        raise SettingsError(
-            f"{leave_out[0]!r} is to be left out, but of which column? Name it with --perturbation"
-        )
-    if leave_out and perturbation in obs.columns:
-        obs = obs.copy()
-        text = obs[perturbation].astype(str)
-        absent = [name for name in leave_out if name not in set(text)]
-        if absent:
-            raise SettingsError(f"no cell is {absent[0]!r} in {perturbation!r}, to be left out")
-        obs[perturbation] = text.where(~text.isin(list(leave_out)) & obs[perturbation].notna())
-    return read_screen(obs, perturbation, **how)
-
-
-def _aliases(given: Mapping[str, str] | Path | str | None) -> dict[str, str]:
-    if given is None or isinstance(given, Mapping):
-        return dict(given or {})
-    table = read_gene_table(given)
-    if len(table.columns) < 2:
-        raise DataError(f"{given} has one column, expected old symbols and new ones")
-    old, new = (text_of(table[c]).tolist() for c in table.columns[:2])
-    return {a: b for a, b in zip(old, new, strict=True) if a and b}
-
-
-def _listed(given: Sequence[str] | Path | str | None) -> list[str] | None:
-    if given is None or not isinstance(given, Path | str):
-        return None if given is None else list(given)
-    try:
-        lines = Path(given).read_text(encoding="utf-8").split()
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{given} cannot be read as a list of genes, one a line: {error}") from None
-    if not lines:
-        raise DataError(f"{given} holds no gene")
-    return lines
 
 
 def _near(
