@@ -135,7 +135,7 @@ def set_log_odds(logit_qc: NDArray[np.floating]) -> NDArray[np.float64]:
         two_m = np.maximum(r_m**2 - square_m, 0) / 2
         others_m = w_m[first] * np.maximum(r_m, 0) + two_m
         others_m[first] = two_m[first]
-        scale = np.exp(top)
+        scale = np.exp(min(top, 300.0))
         with_m = l_m + np.log1p(scale * np.maximum(one_m, 0))
         without_m = np.maximum(scale * np.maximum(one_m, 0) + scale**2 * others_m, 1e-300)
         out[i, known] = with_m - np.log(without_m)

@@ -57,7 +57,8 @@ class Asked:
 
     score_qc: -inf where it cannot score; unit_q: the perturbation; stratum_q: its genes seen alone,
     -1 where that is not asked. drawn: groups at random instead of test conditions, whose unit is
-    the test condition that they were given as a name.
+    the test condition that they were given as a name. val_score_qc, val_unit_q: answers about
+    groups of validation conditions, on which a threshold is chosen; None without such conditions.
     """
 
     method: str
@@ -67,6 +68,8 @@ class Asked:
     unit_q: NDArray[np.str_]
     stratum_q: NDArray[np.int64]
     drawn: bool = False
+    val_score_qc: NDArray[np.float64] | None = None
+    val_unit_q: NDArray[np.str_] | None = None
 
 
 def answer_part(exam: Exam, part: Part, views: Sequence[Visibility], number: int) -> list[Asked]:

@@ -23,6 +23,12 @@ from cellwright.workflows.reverse_benchmark_findings import (
     size_word,
 )
 from cellwright.workflows.reverse_benchmark_runs import Asked, Exam
+from cellwright.workflows.reverse_benchmark_thresholds import (
+    Margins,
+    judge_margins,
+    margins_of,
+    targets_of,
+)
 
 FEWEST = 5
 STRATA = {2: "both seen alone", 1: "one seen alone", 0: "none seen alone"}
@@ -48,18 +54,25 @@ class Judged:
 
 def judge_all(asked: Sequence[Asked], exam: Exam, split: str, *, permutations: int) -> Judged:
     """Scores, checks and sentences of all answers."""
-    answers = _gathered([a for a in asked if not a.drawn])
+    honest = [a for a in asked if not a.drawn]
+    answers = _gathered(honest)
+    named = {
+        key: margins_of([a for a in honest if (a.method, a.genes, a.k) == key], exam.screen)
+        for key in answers
+    }
     judged: dict[Key, dict[str, Measured]] = {}
     rows: list[dict[str, Any]] = []
     for key, answer in answers.items():
-        whole = _judge(answer, exam)
+        whole = _judge(answer, exam, named[key])
         judged[key] = whole
         p = permutation_p(answer, exam, permutations) if permutations else None
         rows += _rows(key, "all", answer, whole, exam, p)
         for seen, words in STRATA.items():
-            part = _only(answer, answer.stratum_q == seen)
-            if 0 < len(part.unit_q) < len(answer.unit_q):
-                rows += _rows(key, words, part, _judge(part, exam), exam, None)
+            keep_q = answer.stratum_q == seen
+            if 0 < keep_q.sum() < len(keep_q):
+                part = _only(answer, keep_q)
+                margins = {at: margin_qc[keep_q] for at, margin_qc in named[key].items()}
+                rows += _rows(key, words, part, _judge(part, exam, margins), exam, None)
     table = pd.DataFrame(rows)
     genes, k = _headline(answers)
     random = _random([a for a in asked if a.drawn], exam)
@@ -129,12 +142,13 @@ def _only(answer: Asked, keep_q: NDArray[np.bool_]) -> Asked:
 
 
 def _truth(answer: Asked, exam: Exam) -> NDArray[np.bool_]:
-    names_u, code_q = np.unique(answer.unit_q, return_inverse=True)
-    return exam.screen.targets_pc[[exam.screen.index(str(n)) for n in names_u]][code_q]
+    return targets_of(answer.unit_q, exam.screen)
 
 
-def _judge(answer: Asked, exam: Exam) -> dict[str, Measured]:
-    return judge_ranking(answer.score_qc, _truth(answer, exam), answer.unit_q, seed=exam.seed)
+def _judge(answer: Asked, exam: Exam, margins: Margins) -> dict[str, Measured]:
+    target_qc = _truth(answer, exam)
+    ranked = judge_ranking(answer.score_qc, target_qc, answer.unit_q, seed=exam.seed)
+    return ranked | judge_margins(margins, target_qc, answer.unit_q, seed=exam.seed)
 
 
 def _rows(
