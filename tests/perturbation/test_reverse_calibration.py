@@ -8,11 +8,7 @@ from scipy.special import expit
 from sklearn.linear_model import LogisticRegression
 
 from cellwright.errors import DataError
-from cellwright.perturbation.reverse_calibration import (
-    Calibration,
-    fit_calibration,
-    set_log_odds,
-)
+from cellwright.perturbation.reverse_calibration import Calibration, fit_calibration
 from cellwright.perturbation.reverse_sizes import SizeEstimate, fit_sizes
 
 
@@ -102,24 +98,3 @@ def test_with_one_size_the_usual_one_is_said():
     found = fit_sizes(logit[size == 2], size[size == 2], unit[size == 2])
     assert not found.fitted and found.number(logit).tolist() == [2] * 60
     assert "0 single and 30 double" in found.sentence
-
-
-@pytest.mark.parametrize("scale", [0.3, 3.0, 8.0])
-def test_log_odds_of_sets_are_those_counted_one_by_one(scale):
-    from itertools import combinations
-
-    logit = scale * np.random.default_rng(0).normal(size=(6, 7))
-    sets = [*((i,) for i in range(7)), *combinations(range(7), 2)]
-    for row, found in zip(logit, set_log_odds(logit), strict=True):
-        weight = np.array([row[list(s)].sum() for s in sets])
-        for c in range(7):
-            has = np.array([c in s for s in sets])
-            expected = np.logaddexp.reduce(weight[has]) - np.logaddexp.reduce(weight[~has])
-            assert found[c] == pytest.approx(expected, abs=1e-4)
-        assert np.argsort(found).tolist() == np.argsort(row).tolist()
-
-
-def test_a_gene_without_a_score_has_no_odds():
-    found = set_log_odds(np.array([[0.0, -np.inf, 1.0], [-np.inf] * 3]))
-    assert np.isneginf(found[0, 1]) and np.isfinite(found[0, [0, 2]]).all()
-    assert np.isneginf(found[1]).all()

@@ -106,37 +106,3 @@ def fit_calibration(
     found = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=[(-7, 7), (None, None)])
     slope = float(np.exp(found.x[0])) / spread
     return Calibration(slope, float(found.x[1]) - slope * centre, len(names_u), True)
-
-
-def set_log_odds(logit_qc: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Log-odds that a gene is in the perturbed set, (q, c), where sets of one and two genes compete.
-
-    For scores that were learned by cross-entropy over sets, P(set) ∝ exp(sum of its logits). The
-    order of the genes of a query stays. -inf where the logit is.
-    """
-    logit = np.asarray(logit_qc, dtype=np.float64)
-    q, c = logit.shape
-    out = np.full((q, c), -np.inf)
-    for i in range(q):
-        known = np.flatnonzero(np.isfinite(logit[i]))
-        if not len(known):
-            continue
-        l_m = logit[i, known]
-        top = float(l_m.max())
-        w_m = np.exp(l_m - top)
-        first = int(w_m.argmax())
-        rest = np.delete(w_m, first)
-        # Sums over the others: without the largest first, so that nothing small is lost beside it.
-        r, square = rest.sum(), (rest**2).sum()
-        r_m, square_m = r - w_m, square - w_m**2
-        r_m[first], square_m[first] = r, square
-        one_m = w_m[first] + r_m
-        one_m[first] = r
-        two_m = np.maximum(r_m**2 - square_m, 0) / 2
-        others_m = w_m[first] * np.maximum(r_m, 0) + two_m
-        others_m[first] = two_m[first]
-        scale = np.exp(min(top, 300.0))
-        with_m = l_m + np.log1p(scale * np.maximum(one_m, 0))
-        without_m = np.maximum(scale * np.maximum(one_m, 0) + scale**2 * others_m, 1e-300)
-        out[i, known] = with_m - np.log(without_m)
-    return out

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from cellwright.evaluation.intervals import Measured
 from cellwright.evaluation.target_ranking import best_threshold, threshold_metrics
 from cellwright.perturbation.reverse import Screen
-from cellwright.perturbation.reverse_calibration import fit_calibration, set_log_odds
+from cellwright.perturbation.reverse_calibration import fit_calibration
 from cellwright.training.reverse_settings import NETWORKS
 from cellwright.workflows.reverse_benchmark_runs import Asked
 
@@ -72,12 +72,10 @@ def _half(asked: Asked, screen: Screen) -> NDArray[np.float64] | None:
     if asked.method in PROBABILITIES:
         return asked.score_qc - 0.5
     score, val = asked.score_qc, asked.val_score_qc
-    network = asked.method in NETWORKS
-    if network:
-        score, val = set_log_odds(score), None if val is None else set_log_odds(val)
     if val is not None and asked.val_unit_q is not None:
         target = targets_of(asked.val_unit_q, screen)
         found = fit_calibration(val, target, asked.val_unit_q)
         if found.calibrated:
             return found.probability(score) - 0.5
-    return score if network else None
+    # Networks score in log-odds, which are 0 at one half.
+    return score if asked.method in NETWORKS else None
