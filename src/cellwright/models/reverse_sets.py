@@ -1,0 +1,106 @@
+"""Scores of sets of one and two genes, and what they say about each gene."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+
+class SetScores(NamedTuple):
+    """Score of a set: the sum over its genes, less what a pair shares, plus that of its size.
+
+    gene_qc: of each gene; pair_cc: what two genes share, taken off a set of both (one for all
+    queries); size_2: of sets of one and of two genes.
+    """
+
+    gene_qc: Tensor
+    pair_cc: Tensor
+    size_2: Tensor
+
+
+class SetHead(nn.Module):
+    """A query's code held against the sums of genes' codes.
+
+    Minus half the squared distance between the code of the query and the sum of the codes of a set
+    is, but for what is the same for every set, a sum over genes less the product of the two codes:
+    effects that add up need no parameter for pairs.
+
+    Parameters
+    ----------
+    candidates
+        Genes that may be the answer.
+    width
+        Length of a code.
+    """
+
+    def __init__(self, candidates: int, width: int) -> None:
+        super().__init__()
+        self.code_cd = nn.Parameter(torch.randn(candidates, width) * 0.1)
+        self.bias_c = nn.Parameter(torch.zeros(candidates))
+        self.size_2 = nn.Parameter(torch.zeros(2))
+
+    def forward(self, code_qd: Tensor, extra_cd: Tensor | None = None) -> SetScores:
+        """Codes of queries to scores; ``extra_cd`` is added to the genes' codes."""
+        code_cd = self.code_cd if extra_cd is None else self.code_cd + extra_cd
+        gene_qc = code_qd @ code_cd.T - 0.5 * (code_cd**2).sum(dim=1) + self.bias_c
+        return SetScores(gene_qc, code_cd @ code_cd.T, self.size_2)
+
+
+def set_table(scores: SetScores, seen_c: Tensor) -> Tensor:
+    """Score of every set of seen genes, (q, m, m): single genes on the diagonal, pairs beside it."""
+    gene_qm = scores.gene_qc[:, seen_c]
+    pair_mm = scores.pair_cc[seen_c][:, seen_c]
+    one, two = scores.size_2
+    table_qmm = gene_qm[:, :, None] + gene_qm[:, None, :] - pair_mm + two
+    places = torch.arange(gene_qm.shape[1], device=gene_qm.device)
+    table_qmm[:, places, places] = gene_qm + one
+    return table_qmm
+
+
+def _upper(table_qmm: Tensor) -> Tensor:
+    m = table_qmm.shape[1]
+    a, b = torch.triu_indices(m, m, device=table_qmm.device)
+    return table_qmm[:, a, b]
+
+
+def set_loss(scores: SetScores, target_qc: Tensor, seen_c: Tensor) -> Tensor:
+    """Cross-entropy of the true set among all sets of one and two seen genes, (q,)."""
+    table_qmm = set_table(scores, seen_c)
+    target_qm = target_qc[:, seen_c]
+    first = target_qm.int().argmax(dim=1)
+    last = target_qm.shape[1] - 1 - target_qm.flip(1).int().argmax(dim=1)
+    rows = torch.arange(len(table_qmm), device=table_qmm.device)
+    found_q = table_qmm[rows, first, last]
+    return torch.logsumexp(_upper(table_qmm), dim=1) - found_q
+
+
+def set_marginals(scores: SetScores, seen_c: Tensor) -> Tensor:
+    """Log-odds that a gene is in the set, summed over all sets, (q, c) float64; -inf for unseen genes."""
+    table_qmm = set_table(SetScores(*(s.double() for s in scores)), seen_c)
+    every_q = torch.logsumexp(_upper(table_qmm), dim=1)
+    log_p_qm = torch.logsumexp(table_qmm, dim=2) - every_q[:, None]
+    log_p_qm = log_p_qm.clamp(max=-1e-15)
+    odds_qm = log_p_qm - torch.log(-torch.expm1(log_p_qm))
+    out_qc = torch.full_like(scores.gene_qc, -torch.inf, dtype=torch.float64)
+    out_qc[:, seen_c] = odds_qm
+    return out_qc
+
+
+def gene_loss(kind: str, gene_qc: Tensor, target_qc: Tensor) -> Tensor:
+    """Loss of genes one by one, (q,): ``softmax``, ``bce`` or ``focal``.
+
+    ``softmax`` spreads one over the perturbed genes. ``bce`` weighs yes so that it counts as much
+    as all noes; ``focal`` (Lin et al. 2017, arXiv:1708.02002, gamma 2) turns to what is not known yet.
+    """
+    target = target_qc.to(gene_qc.dtype)
+    size_q1 = target.sum(dim=1, keepdim=True)
+    if kind == "softmax":
+        return -(target / size_q1 * functional.log_softmax(gene_qc, dim=1)).sum(dim=1)
+    entropy_qc = functional.binary_cross_entropy_with_logits(gene_qc, target, reduction="none")
+    if kind == "bce":
+        weight_qc = torch.where(target_qc, (target.shape[1] - size_q1) / size_q1, 1.0)
+        return (weight_qc * entropy_qc).mean(dim=1)
+    return (entropy_qc * (1 - torch.exp(-entropy_qc)) ** 2).sum(dim=1)

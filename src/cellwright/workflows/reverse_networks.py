@@ -1,0 +1,135 @@
+"""Networks that name perturbed genes, trained on the cells of training conditions alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import scipy.sparse as sp
+import torch
+from numpy.typing import NDArray
+
+from cellwright.models.reverse_mlp import GroupInput
+from cellwright.models.reverse_network import ReverseNetwork
+from cellwright.perturbation.gene_knowledge import GeneKnowledge
+from cellwright.perturbation.queries import control_means
+from cellwright.perturbation.reverse import Screen
+from cellwright.perturbation.reverse_audit import control_spread
+from cellwright.training.loop import Row, fit
+from cellwright.training.one_device import OneDevice
+from cellwright.training.reverse_build import build_network
+from cellwright.training.reverse_groups import Groups, ReverseCells
+from cellwright.training.reverse_objective import NamedGenes, predict_logits
+from cellwright.training.reverse_settings import NetworkSettings
+from cellwright.training.run_folder import RunFolder
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
+
+@dataclass(frozen=True)
+class FittedNetwork:
+    """A trained network; history: a row per epoch, best_epoch: the one whose weights it has."""
+
+    model: ReverseNetwork
+    settings: NetworkSettings
+    history: list[Row]
+    best_epoch: int
+    seconds: float
+
+    def logits(
+        self, shift_qg: NDArray[np.floating], mean_qg: NDArray[np.floating]
+    ) -> NDArray[np.float64]:
+        """Log-odds of each candidate, (q, c); -inf where it cannot score."""
+        device = next(self.model.parameters()).device
+        return predict_logits(self.model, shift_qg, mean_qg, device)
+
+
+def network_cells(
+    expression_ng: Any,
+    screen: Screen,
+    train: tuple[str, ...],
+    val: tuple[str, ...] = (),
+    *,
+    kept_g: NDArray[np.bool_] | None = None,
+) -> ReverseCells:
+    """What a network may see of a screen: cells of its training and validation conditions, controls.
+
+    Cells of any other condition are not there at all.
+    """
+    codes = [screen.index(name) for name in (*train, *val)]
+    rows = np.flatnonzero(np.isin(screen.condition_n, [-1, *codes]))
+    expression = sp.csr_matrix(expression_ng)[rows].astype(np.float32)
+    means = control_means(expression_ng, screen)
+    batches, batch_n = np.unique(screen.batch_n[rows], return_inverse=True)
+    control_bg = np.stack([means.get(str(b), means[""]) for b in batches])
+    sd_g = control_spread(expression_ng, screen)
+    keep = np.ones(expression.shape[1], dtype=bool) if kept_g is None else kept_g
+    return ReverseCells(
+        expression_ng=expression if kept_g is None else expression[:, keep],
+        condition_n=screen.condition_n[rows],
+        targets_pc=screen.targets_pc,
+        train_p=np.array(codes[: len(train)], dtype=np.int64),
+        val_p=np.array(codes[len(train) :], dtype=np.int64),
+        batch_n=batch_n.astype(np.int64),
+        control_bg=control_bg[:, keep].astype(np.float32),
+        sd_g=sd_g[keep].astype(np.float32),
+    )
+
+
+def fit_network(
+    cells: ReverseCells,
+    settings: NetworkSettings,
+    knowledge: GeneKnowledge | None = None,
+    *,
+    folder: RunFolder | None = None,
+    resume: bool = False,
+    fabric: Fabric | OneDevice | None = None,
+    on_epoch: Callable[[Row], None] | None = None,
+    watched: Mapping[str, Groups] = MappingProxyType({}),
+) -> FittedNetwork:
+    """Train a network; the epoch is chosen on validation conditions, or is the last without any.
+
+    Parameters
+    ----------
+    knowledge
+        Of measured and candidate genes, for the kinds of network that use it.
+    folder, resume, on_epoch
+        As in :func:`cellwright.training.loop.fit`.
+    fabric
+        Where it is trained; default this process on the CPU.
+    watched
+        Groups that only the curves are for, nothing is chosen by them: columns ``NAME_loss``,
+        ``NAME_mrr`` and ``NAME_f1`` of the history.
+    """
+    model = network_of(cells, settings, knowledge)
+    chosen = len(cells.val_p) > 0
+    found = fit(
+        model,
+        NamedGenes(cells, settings, watched),
+        settings if chosen else replace(settings, patience=None),
+        OneDevice("cpu") if fabric is None else fabric,
+        folder,
+        resume=resume,
+        on_epoch=on_epoch,
+    )
+    model.load_state_dict(found.best if chosen else found.last)
+    best = found.best_epoch if chosen else len(found.history)
+    return FittedNetwork(model.eval(), settings, found.history, best, found.seconds)
+
+
+def network_of(
+    cells: ReverseCells, settings: NetworkSettings, knowledge: GeneKnowledge | None = None
+) -> ReverseNetwork:
+    """An untrained network that knows the scale of the genes and which of them it may name."""
+    model = build_network(settings, genes=cells.genes, candidates=cells.candidates)
+    centre_g = torch.from_numpy(cells.control_bg.mean(axis=0))
+    for module in model.modules():
+        if isinstance(module, GroupInput):
+            module.standardise(torch.from_numpy(cells.sd_g), centre_g, settings.k)
+    model.seen_c.copy_(torch.from_numpy(cells.seen_c))
+    model.scored_c.copy_(model.seen_c)
+    return model

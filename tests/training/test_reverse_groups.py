@@ -1,0 +1,112 @@
+"""Training groups of the reverse problem against means by hand, and what they may depend on."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+
+from cellwright.errors import DataError
+from cellwright.training.reverse_groups import (
+    ReverseCells,
+    draw_groups,
+    examples_per_epoch,
+    held_out_groups,
+)
+
+
+@pytest.fixture
+def cells() -> ReverseCells:
+    rng = np.random.default_rng(0)
+    condition_n = np.repeat([-1, 0, 1, 2, 3], 30)
+    x = rng.poisson(1.0, (150, 7)).astype(np.float32)
+    batch_n = np.tile([0, 1], 75)
+    control = condition_n == -1
+    return ReverseCells(
+        expression_ng=sp.csr_matrix(x),
+        condition_n=condition_n,
+        # A, B, A+B, and C alone, which validates.
+        targets_pc=np.array([[1, 0, 0], [0, 1, 0], [1, 1, 0], [0, 0, 1]], dtype=bool),
+        train_p=np.array([0, 1, 2]),
+        val_p=np.array([3]),
+        batch_n=batch_n,
+        control_bg=np.stack([x[control & (batch_n == b)].mean(axis=0) for b in (0, 1)]),
+        sd_g=x[control].std(axis=0),
+    )
+
+
+def test_a_group_of_all_cells_is_the_mean_less_matched_controls(cells: ReverseCells) -> None:
+    found = draw_groups(cells, np.arange(3), k=30, groups=1, epoch=0, seed=0)
+    x = cells.expression_ng.toarray()
+    for q in range(3):
+        rows = cells.condition_n == q
+        np.testing.assert_allclose(found.mean_qg[q], x[rows].mean(axis=0), atol=1e-6)
+        shift = x[rows].mean(axis=0) - cells.control_bg[cells.batch_n[rows]].mean(axis=0)
+        np.testing.assert_allclose(found.shift_qg[q], shift, atol=1e-6)
+    np.testing.assert_array_equal(found.target_qc, cells.targets_pc[:3])
+
+
+def test_a_synthetic_double_is_the_sum_of_two_single_shifts(cells: ReverseCells) -> None:
+    found = draw_groups(cells, np.array([3, 4]), k=15, groups=1, epoch=0, seed=0)
+    whole = draw_groups(cells, np.arange(2), k=30, groups=1, epoch=0, seed=0)
+    # Groups of 2k cells, which is all of them here: any synthetic double is A + B.
+    np.testing.assert_allclose(found.shift_qg, np.tile(whole.shift_qg.sum(0), (2, 1)), atol=1e-6)
+    np.testing.assert_array_equal(found.target_qc, [[True, True, False]] * 2)
+
+
+def test_the_noise_of_a_synthetic_double_is_that_of_a_group() -> None:
+    rng = np.random.default_rng(1)
+    n = 4000
+    one = ReverseCells(
+        expression_ng=sp.csr_matrix(rng.normal(5, 1, (2 * n, 1)).astype(np.float32)),
+        condition_n=np.repeat([0, 1], n),
+        targets_pc=np.eye(2, dtype=bool),
+        train_p=np.array([0, 1]),
+        val_p=np.array([], dtype=np.int64),
+        batch_n=np.zeros(2 * n, dtype=np.int64),
+        control_bg=np.zeros((1, 1), dtype=np.float32),
+        sd_g=np.ones(1, dtype=np.float32),
+    )
+    found = draw_groups(one, np.arange(1200), k=10, groups=300, epoch=0, seed=0).shift_qg[:, 0]
+    assert found[:600].std() == pytest.approx(1 / np.sqrt(10), rel=0.1)
+    assert found[600:].std() == pytest.approx(1 / np.sqrt(10), rel=0.1)
+
+
+def test_an_example_depends_on_seed_epoch_and_itself_alone(cells: ReverseCells) -> None:
+    how = {"k": 5, "groups": 4}
+    together = draw_groups(cells, np.arange(20), **how, epoch=2, seed=1)
+    alone = draw_groups(cells, np.array([7]), **how, epoch=2, seed=1)
+    np.testing.assert_allclose(together.shift_qg[7], alone.shift_qg[0], atol=1e-6)
+    for other in ({"epoch": 3, "seed": 1}, {"epoch": 2, "seed": 2}):
+        assert not np.allclose(
+            draw_groups(cells, np.array([7]), **how, **other).shift_qg, alone.shift_qg
+        )
+
+
+def test_validation_cells_are_never_drawn(cells: ReverseCells) -> None:
+    changed = cells.expression_ng.toarray()
+    changed[cells.condition_n == 3] = 100
+    other = replace(cells, expression_ng=sp.csr_matrix(changed))
+    for epoch in range(3):
+        a, b = (
+            draw_groups(c, np.arange(24), k=5, groups=4, epoch=epoch, seed=0)
+            for c in (cells, other)
+        )
+        np.testing.assert_array_equal(a.shift_qg, b.shift_qg)
+    held = held_out_groups(cells, cells.val_p, k=10, most=2, seed=0)
+    assert len(held) == 2
+    assert held.target_qc.all(axis=0).tolist() == [False, False, True]
+
+
+def test_the_share_of_sums(cells: ReverseCells) -> None:
+    assert examples_per_epoch(cells, 10, 0.0) == 30
+    assert examples_per_epoch(cells, 10, 0.5) == 60
+    one_single = replace(cells, train_p=np.array([0, 2]))
+    assert examples_per_epoch(one_single, 10, 0.5) == 20
+
+
+def test_a_condition_on_both_sides_is_refused(cells: ReverseCells) -> None:
+    with pytest.raises(DataError, match="condition 2 is in training and in validation"):
+        replace(cells, val_p=np.array([2]))
+    with pytest.raises(DataError, match="condition 3 has no cell"):
+        replace(cells, condition_n=np.where(cells.condition_n == 3, -2, cells.condition_n))
