@@ -239,7 +239,7 @@ def packed(file: Path) -> Any:
     """The counts of a file in our form, read in blocks."""
     from cellwright.data.blocks import iter_blocks
     from cellwright.data.reading import read_cells
-    from cellwright.training.linear_vae_cells import PackedCounts
+    from cellwright.training.packed_counts import PackedCounts
 
     cells = read_cells(file, backed=True)
     return PackedCounts.of(block.counts_ng for block in iter_blocks(cells, block_cells=256))

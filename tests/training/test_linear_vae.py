@@ -11,9 +11,10 @@ import scipy.sparse as sp
 import torch
 
 from cellwright.errors import DataError, Interrupted, SettingsError
-from cellwright.training.linear_vae_cells import PackedCounts, count_batches
+from cellwright.training.linear_vae_cells import count_batches
 from cellwright.training.linear_vae_fit import fit_ldvae, library_prior, prepared, trained
 from cellwright.training.linear_vae_settings import LDVAESettings
+from cellwright.training.packed_counts import PackedCounts, totals
 from cellwright.training.run_folder import RunFolder
 
 CELLS, GENES, AXES = 400, 250, 3
@@ -31,22 +32,6 @@ def planted() -> tuple[sp.csr_matrix, np.ndarray]:
     p_ng /= p_ng.sum(1, keepdims=True)
     rate_ng = p_ng * rng.gamma(4, 250, (CELLS, 1)) * rng.gamma(4, 0.25, (CELLS, GENES))
     return sp.csr_matrix(rng.poisson(rate_ng).astype(np.float32)), z_nd
-
-
-def test_packed_counts_are_the_counts(planted: tuple[sp.csr_matrix, np.ndarray]) -> None:
-    counts_ng = planted[0]
-    packed = PackedCounts.of_matrix(counts_ng, block_cells=64)
-    rows = np.array([5, 0, 399, 5])
-    np.testing.assert_array_equal(packed.rows(rows).dense(), counts_ng[rows].toarray())
-    np.testing.assert_allclose(packed.totals(), np.asarray(counts_ng.sum(1)).ravel())
-    assert packed.columns.dtype == packed.counts.dtype == np.uint16
-
-
-def test_packed_counts_hold_fractions_and_large_ones() -> None:
-    counts_ng = sp.csr_matrix(np.array([[0, 0.25, 3], [70_000, 0, 0], [0, 0, 0]], np.float32))
-    packed = PackedCounts.of_matrix(counts_ng, block_cells=1)
-    np.testing.assert_array_equal(packed.rows(np.arange(3)).dense(), counts_ng.toarray())
-    np.testing.assert_array_equal(packed.totals(), [3.25, 70_000, 0])
 
 
 def test_an_epoch_holds_every_cell_and_no_batch_of_one(
@@ -146,7 +131,7 @@ def test_the_library_prior_is_that_of_scvi_tools(
     cells.obs["b"] = codes_n.astype(str)
     LinearSCVI.setup_anndata(cells, batch_key="b")
     theirs = LinearSCVI(cells).module
-    mean_b, variance_b = library_prior(PackedCounts.of_matrix(planted[0]).totals(), codes_n, 3)
+    mean_b, variance_b = library_prior(totals(PackedCounts.of_matrix(planted[0])), codes_n, 3)
     np.testing.assert_allclose(mean_b, theirs.library_log_means.numpy().ravel(), rtol=1e-6)
     np.testing.assert_allclose(variance_b, theirs.library_log_vars.numpy().ravel(), rtol=1e-5)
 

@@ -11,11 +11,11 @@ import scipy.sparse as sp
 import torch
 from lightning_fabric import Fabric
 
-from cellwright.training.linear_vae_cells import PackedCounts
 from cellwright.training.linear_vae_fit import prepared
 from cellwright.training.linear_vae_settings import LDVAESettings, LinearVAEOptimisation
 from cellwright.training.loop import fit
 from cellwright.training.one_device import OneDevice
+from cellwright.training.packed_counts import PackedCounts
 
 
 @pytest.mark.parametrize("clip_norm", [float("inf"), 10.0])

@@ -16,11 +16,14 @@ from scipy import stats
 from typer.testing import CliRunner
 
 from cellwright.cli.main import app
+from cellwright.data.reading import read_cells
 from cellwright.errors import CellwrightError, DataError, Interrupted, RunError, SettingsError
 from cellwright.representations.ldvae import LDVAERun
 from cellwright.representations.loading import load
+from cellwright.training.linear_vae_settings import LDVAESettings
 from cellwright.workflows.embed import embed
 from cellwright.workflows.ldvae import ldvae, read_ldvae
+from cellwright.workflows.ldvae_cells import lie_on_disk
 from cellwright.workflows.ldvae_enrichment import enrichment, top_genes
 
 CELLS, GENES, BLOCK = 240, 120, 20
@@ -139,6 +142,39 @@ def test_a_stopped_run_continues_to_the_same_weights(
     continued = ldvae(file, tmp_path / "cut", resume=True)
     for name in ("model.safetensors", "last.safetensors"):
         assert (whole.folder / name).read_bytes() == (continued.folder / name).read_bytes()
+
+
+def test_from_disk_the_result_is_the_same(file: Path, tmp_path: Path, folder: Path) -> None:
+    memory = ldvae(file, tmp_path / "memory", from_disk=False, **QUICK)
+
+    def stop(progress, _):
+        if progress.step == 6:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    new = tmp_path / "not yet" / "there"
+    with pytest.raises(Interrupted):
+        ldvae(file, new / "disk", from_disk=True, on_step=stop, **QUICK)
+    disk = ldvae(file, new / "disk", resume=True)
+    moved = ldvae(file, new / "disk", resume=True, from_disk=False)
+    assert "from_disk = true" in (new / "disk" / "config.toml").read_text()
+    for name in ("model.safetensors", "last.safetensors", "loadings.tsv"):
+        for other in (disk, moved):
+            assert (memory.folder / name).read_bytes() == (other.folder / name).read_bytes()
+    # Nothing is left beside the run.
+    assert [path.name for path in new.iterdir()] == ["disk"]
+    assert not list(tmp_path.glob("tmp*"))
+
+
+def test_very_many_counts_go_to_disk_by_themselves(
+    file: Path, cells: AnnData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with_file = read_cells(file, backed=True)
+    assert not lie_on_disk(with_file, LDVAESettings(), None)
+    monkeypatch.setattr("cellwright.workflows.ldvae_cells._SHARE_OF_MEMORY", 1e-9)
+    assert lie_on_disk(with_file, LDVAESettings(), None)
+    assert not lie_on_disk(with_file, LDVAESettings(from_disk=False), None)
+    assert not lie_on_disk(cells, LDVAESettings(), None)  # they are in memory as it is
+    with_file.file.close()
 
 
 def test_copies_of_a_cell_stay_on_one_side(cells: AnnData, tmp_path: Path) -> None:

@@ -143,6 +143,16 @@ def ldvae(
         str | None,
         typer.Option(help="auto, cpu, cuda or mps. [default: auto]", rich_help_panel=_HARDWARE),
     ] = None,
+    from_disk: Annotated[
+        bool | None,
+        typer.Option(
+            "--from-disk/--in-memory",
+            help="Read each batch from a packed copy on disk instead of memory; the result is the "
+            "same. [default: where the counts would take a quarter of the free memory]",
+            show_default=False,
+            rich_help_panel=_HARDWARE,
+        ),
+    ] = None,
     gene_sets: Annotated[
         Path | None,
         typer.Option(

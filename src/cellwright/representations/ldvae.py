@@ -21,10 +21,10 @@ from cellwright.errors import DataError, RunError, SettingsError
 from cellwright.models.linear_vae import LinearVAE
 from cellwright.tokens.vocabulary import Alignment, Vocabulary
 from cellwright.training.fitted_cells import FittedCells
-from cellwright.training.linear_vae_cells import PackedCounts
 from cellwright.training.linear_vae_fit import new_model
 from cellwright.training.linear_vae_objective import latent_means
 from cellwright.training.linear_vae_settings import LDVAESettings
+from cellwright.training.packed_counts import PackedCounts
 from cellwright.training.run_folder import RunFolder
 
 log = logging.getLogger(__name__)
@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 KIND = "counts"
 SCHEMA = "cellwright.ldvae/1"
 MIN_COVERAGE = 0.8
-BLOCK_CELLS = 4096
+BLOCK_CELLS = 512
 POOLING = "latent"
 
 

@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from cellwright.errors import DataError
 from cellwright.models.linear_vae import LinearVAE
 from cellwright.training.hardware import accelerator_in_use, check_accelerator, has_native_bf16
-from cellwright.training.linear_vae_cells import PackedCounts
 from cellwright.training.linear_vae_objective import LinearVAEObjective, latent_means
 from cellwright.training.linear_vae_settings import LDVAESettings, LinearVAEOptimisation
 from cellwright.training.loop import Fitted, Progress, Row, fit
 from cellwright.training.one_device import OneDevice
+from cellwright.training.packed_counts import Counts, PackedCounts, totals
 from cellwright.training.run_folder import RunFolder
 
 
@@ -94,8 +94,8 @@ def fit_ldvae(
 
 
 def prepared(
-    train: PackedCounts,
-    val: PackedCounts,
+    train: Counts,
+    val: Counts,
     train_codes_n: NDArray[np.int64],
     val_codes_n: NDArray[np.int64],
     settings: LDVAESettings,
@@ -123,7 +123,7 @@ def prepared(
             f"batch {name!r} has {sizes_b[at]} training cell{'' if sizes_b[at] == 1 else 's'}, "
             "expected at least 2; leave it out, or merge batches"
         )
-    mean_b, variance_b = library_prior(train.totals(), train_codes_n, batches)
+    mean_b, variance_b = library_prior(totals(train), train_codes_n, batches)
     model = new_model(settings, train.genes, batches, mean_b, variance_b)
     on = accelerator_in_use(settings.accelerator)
     bf16 = settings.precision == "bf16" or (settings.precision == "auto" and has_native_bf16(on))

@@ -12,8 +12,9 @@ from torch import Tensor, nn
 
 from cellwright.models.linear_vae import LinearVAE, Terms
 from cellwright.models.linear_vae_fused import Workspace, fused_terms
-from cellwright.training.linear_vae_cells import CountBatch, PackedCounts, count_batches
+from cellwright.training.linear_vae_cells import CountBatch, count_batches
 from cellwright.training.linear_vae_settings import LDVAESettings
+from cellwright.training.packed_counts import Counts
 
 _NAMES = ("reconstruction", "kl_latent", "kl_library")
 
@@ -35,8 +36,8 @@ class LinearVAEObjective:
 
     def __init__(
         self,
-        train: PackedCounts,
-        val: PackedCounts,
+        train: Counts,
+        val: Counts,
         train_codes_n: NDArray[np.int64],
         val_codes_n: NDArray[np.int64],
         settings: LDVAESettings,
@@ -117,7 +118,7 @@ class LinearVAEObjective:
         self,
         model: Any,
         device: torch.device,
-        cells: PackedCounts | None = None,
+        cells: Counts | None = None,
         codes_n: NDArray[np.int64] | None = None,
     ) -> tuple[float, float, float]:
         """Mean reconstruction, KL of the latent and of the library over cells (default validation).
@@ -175,7 +176,7 @@ class LinearVAEObjective:
 
 @torch.no_grad()
 def latent_means(
-    model: LinearVAE, cells: PackedCounts, *, device: str = "cpu", batch_size: int = 512
+    model: LinearVAE, cells: Counts, *, device: str = "cpu", batch_size: int = 512
 ) -> NDArray[np.float32]:
     """The mean of each cell's latent, (n, d) float32; batches are not asked for."""
     model = model.to(device).eval()

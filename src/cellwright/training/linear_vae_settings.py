@@ -20,6 +20,8 @@ class LDVAESettings:
     ``train`` (training cells of every state). ``epochs`` None takes 400 for up to 20,000 cells and
     fewer in proportion beyond; ``kl_warmup`` None takes min(400, half the epochs); ``patience``
     stops after so many epochs without a better validation ELBO, behind the warm-up only.
+    ``from_disk`` keeps the counts in a file without a name beside the run and reads each batch from
+    it, with the same result; None does so where they would take a quarter of the free memory.
 
     Raises
     ------
@@ -53,6 +55,7 @@ class LDVAESettings:
 
     precision: Literal["auto", "bf16", "float32"] = "auto"
     accelerator: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    from_disk: bool | None = None
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "patience"):

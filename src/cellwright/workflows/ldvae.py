@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pandas as pd
 from anndata import AnnData
 
 from cellwright.config import read_toml, resolve, to_dict
+from cellwright.data.disk.aside import AsideFile
 from cellwright.data.gene_sets import read_gmt
 from cellwright.data.reading import read_cells
 from cellwright.errors import Interrupted, RunError, SettingsError
@@ -24,8 +26,7 @@ from cellwright.training.linear_vae_fit import fit_ldvae, prepared, trained
 from cellwright.training.linear_vae_settings import LDVAESettings
 from cellwright.training.loop import Progress, Row
 from cellwright.training.run_folder import RunFolder
-from cellwright.workflows.ldvae_cells import LDVAECells, ldvae_cells
-from cellwright.workflows.ldvae_result import write_ldvae
+from cellwright.workflows.ldvae_cells import LDVAECells, ldvae_cells, lie_on_disk
 from cellwright.workflows.provenance import provenance
 from cellwright.workflows.resuming import refuse_other_data, resumed_settings
 
@@ -102,13 +103,19 @@ def ldvae(
     sets = None if gene_sets is None else read_gmt(gene_sets)
     from_file = not isinstance(cells, AnnData)
     subject = read_cells(cells, backed=from_file)
-    try:
+    with contextlib.ExitStack() as stack:
+        if from_file:
+            stack.callback(_close, subject)
         if label is not None and label not in subject.obs.columns:
             raise SettingsError(
                 f"obs has no column {label!r} to colour the map by (columns: "
                 f"{', '.join(map(str, subject.obs.columns[:8]))})"
             )
-        task = ldvae_cells(subject, settings, layer=layer, assume_counts=assume_counts)
+        aside = None
+        if lie_on_disk(subject, settings, layer):
+            aside = stack.enter_context(AsideFile(_existing(folder.path)))
+            log.info("The counts are kept on disk, in a file without a name.")
+        task = ldvae_cells(subject, settings, layer=layer, assume_counts=assume_counts, aside=aside)
         if resume:
             refuse_other_data(folder, task.facts)
         if resume and folder.is_finished():
@@ -142,11 +149,11 @@ def ldvae(
                 except Interrupted as stopped:
                     folder.log(str(stopped))
                     raise
+            # What draws takes 100 MB of libraries, which training has better use for.
+            from cellwright.workflows.ldvae_result import write_ldvae
+
             read: dict[str, Any] = {"layer": layer, "assume_counts": assume_counts}
             write_ldvae(folder, task, objective, found, subject, sets, label, read)
-    finally:
-        if from_file and subject.isbacked:
-            subject.file.close()
     return read_ldvae(folder.path)
 
 
@@ -175,7 +182,20 @@ def _settings(
     file = read_toml(Path(config)) if config else None
     if not resume:
         return resolve(LDVAESettings, file, flags)
-    return resumed_settings(folder, ldvae_settings_of(folder), file, flags)
+    kept, from_disk = ldvae_settings_of(folder), flags.get("from_disk")
+    if from_disk is not None:  # where the counts lie changes no number
+        kept = replace(kept, from_disk=from_disk)
+    return resumed_settings(folder, kept, file, flags)
+
+
+def _existing(path: Path) -> Path:
+    """The nearest folder above that is there: the disk that the run will lie on."""
+    return next(parent for parent in path.resolve().parents if parent.is_dir())
+
+
+def _close(subject: AnnData) -> None:
+    if subject.isbacked:
+        subject.file.close()
 
 
 def _write_inputs(folder: RunFolder, task: LDVAECells, settings: LDVAESettings) -> None:

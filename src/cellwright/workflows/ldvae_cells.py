@@ -7,19 +7,22 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import psutil
 import scipy.sparse as sp
 from anndata import AnnData
 from numpy.typing import NDArray
 
 from cellwright.config import nearest
 from cellwright.data.blocks import iter_blocks
+from cellwright.data.disk.aside import AsideFile
 from cellwright.data.hashes import cell_hashes, fingerprint
+from cellwright.data.matrix import layer_in_use, matrix_of, stored
 from cellwright.data.split import Split
 from cellwright.errors import DataError
 from cellwright.tokens.vocabulary import Vocabulary
 from cellwright.training.fitted_cells import FittedCells
-from cellwright.training.linear_vae_cells import PackedCounts
 from cellwright.training.linear_vae_settings import LDVAESettings
+from cellwright.training.packed_counts import Counts, CountsOnDisk, PackedCounts
 from cellwright.workflows.pretrain_cells import cell_names, chosen_split
 
 log = logging.getLogger(__name__)
@@ -27,6 +30,8 @@ log = logging.getLogger(__name__)
 NORMAL = "normal"
 BASE = "base_cell"
 _BLOCK_CELLS = 512
+_ENTRY_BYTES = 3
+_SHARE_OF_MEMORY = 0.25
 
 
 @dataclass(frozen=True)
@@ -36,8 +41,8 @@ class LDVAECells:
 
     chosen: Split
     vocabulary: Vocabulary
-    train: PackedCounts
-    val: PackedCounts
+    train: Counts
+    val: Counts
     train_codes_n: NDArray[np.int64]
     val_codes_n: NDArray[np.int64]
     batches: tuple[str, ...]
@@ -47,10 +52,27 @@ class LDVAECells:
     note: str
 
 
+def lie_on_disk(subject: AnnData, settings: LDVAESettings, layer: str | None) -> bool:
+    """Whether the counts are put aside on disk: as set, else where a file holds very many of them."""
+    if settings.from_disk is not None or not subject.isbacked:
+        return bool(settings.from_disk)
+    name = layer_in_use(subject, layer)
+    matrix = stored(matrix_of(subject, name), name)
+    free = psutil.virtual_memory().available
+    return matrix is not None and matrix.n_stored * _ENTRY_BYTES > _SHARE_OF_MEMORY * free
+
+
 def ldvae_cells(
-    subject: AnnData, settings: LDVAESettings, *, layer: str | None, assume_counts: bool
+    subject: AnnData,
+    settings: LDVAESettings,
+    *,
+    layer: str | None,
+    assume_counts: bool,
+    aside: AsideFile | None = None,
 ) -> LDVAECells:
     """Split the cells and read the counts of those that the model is fitted on, in blocks.
+
+    They are kept in ``aside``, which must stay open, or in memory.
 
     Raises
     ------
@@ -91,7 +113,10 @@ def ldvae_cells(
             hashes_n[block.rows] = cell_hashes(counts)
             yield counts
 
-    train, val = PackedCounts.of(blocks("train")), PackedCounts.of(blocks("val"))
+    train, val = (
+        PackedCounts.of(blocks(part)) if aside is None else CountsOnDisk.of(blocks(part), aside)
+        for part in ("train", "val")
+    )
     for _ in blocks("rest") if len(rows["rest"]) else ():
         pass  # for their hashes
     part_of = np.full(subject.n_obs, "test", dtype="<U5")

@@ -21,6 +21,7 @@ from cellwright.representations.ldvae import SCHEMA, LDVAERun
 from cellwright.training.hardware import peak_memory_bytes
 from cellwright.training.linear_vae_fit import FittedLinearVAE
 from cellwright.training.linear_vae_objective import LinearVAEObjective
+from cellwright.training.packed_counts import detected
 from cellwright.training.run_folder import RunFolder
 from cellwright.workflows.ldvae_cells import LDVAECells
 from cellwright.workflows.ldvae_enrichment import enrichment, top_genes
@@ -67,7 +68,7 @@ def write_ldvae(
     strength = pd.Series(latent_nd.std(0), index=[f"Z_{d}" for d in range(latent_nd.shape[1])])
     loadings = run.loadings()
     _write_table(folder, "loadings.tsv", loadings.assign(gene_symbol=task.vocabulary.symbols))
-    shown_g = task.train.detected() >= max(LEAST_CELLS, LEAST_SHARE * len(task.train))
+    shown_g = detected(task.train) >= max(LEAST_CELLS, LEAST_SHARE * len(task.train))
     if not shown_g.any():
         shown_g[:] = True
     symbols = task.vocabulary.symbols[shown_g].tolist()
