@@ -51,3 +51,42 @@ def test_tables_that_exist_are_refused_before_anything_is_drawn(run, tmp_path):
     assert status == 1
     assert "cluster.csv exists already" in error
     assert not (tmp_path / "n.h5ad").exists()
+
+
+def test_a_screen_is_written_as_the_preset_says(run, tmp_path):
+    out = tmp_path / "screen.h5ad"
+    words = ("simulate", "screen", "-o", out, "--preset", "norman", "--cells", 8)
+    status, said, _ = run(*words, "--depth", 1000, "--interference", "--own-measured", 1)
+    assert status == 0
+    assert f"wrote {out}: 364 cells × 500 genes, 18 single and 15 double" in said
+    cells = anndata.read_h5ad(out)
+    facts = json.loads(cells.uns["truth"])["settings"]
+    assert (facts["counts_per_gene"], facts["kind"], facts["own_measured"]) == (
+        2.0,
+        "interference",
+        1.0,
+    )
+    assert cells.obs["condition"].nunique() == 34
+    status, said, _ = run(*words, "--force", "--json")
+    told = json.loads(said)
+    assert (told["schema"], told["doubles"], told["preset"]) == (
+        "cellwright.simulate/1",
+        15,
+        "norman",
+    )
+
+
+def test_options_of_the_other_kind_and_settings_that_cannot_work_are_named(run, tmp_path):
+    out = tmp_path / "screen.h5ad"
+    for words, expected in (
+        (("screen", "--donors", 3), "--donors is an option of neurons, and screen was asked for"),
+        (("neurons", "--targets", 3), "--targets is an option of screens"),
+        (("screen", "--preset", "normen"), "did you mean 'norman'"),
+        (("screen", "--targets", 3, "--doubles", 5), "3 targets make only 3 pairs"),
+        (("screen", "--depth", 0), "depth is 0"),
+    ):
+        status, said, error = run("simulate", *words, "-o", out)
+        assert (status, said) == (1, "")
+        assert expected in error
+        assert error.count("\n") == 1
+    assert not out.exists()

@@ -26,7 +26,7 @@ from cellwright.data.screen_truth import (
     stream,
 )
 from cellwright.data.writing import write_cells
-from cellwright.errors import DataError
+from cellwright.errors import DataError, SettingsError
 
 _CELL_STREAM = 2
 _BLOCK = 1000
@@ -112,6 +112,8 @@ def simulate_screen_to_file(
         As :func:`simulate_screen`; if ``path`` exists and ``force`` is False; if it cannot be
         written.
     """
+    if Path(path).suffix == ".zarr":
+        raise SettingsError(f"{path} is a .zarr, but screens are written as .h5ad")
     refuse_existing(path, force=force)
     cells = simulate_screen(settings, progress=progress)
     write_cells(cells, path, force=force)
