@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from cellwright.cli import console
+from cellwright.cli.reverse_forward import forward
 
 app = typer.Typer(
     help="Rank the genes that may have been perturbed.",
@@ -199,3 +200,6 @@ def benchmark(
         force=force,
     )
     console.emit(result.to_dict(), as_json, result.text())
+
+
+app.command("forward")(forward)
