@@ -99,6 +99,10 @@ def test_a_file_that_is_none_or_no_text(tmp_path):
     (tmp_path / "x.csv").write_bytes(b"\xff\xfe\x00\x81")
     with pytest.raises(DataError, match=r"x\.csv is not a table of genes"):
         read_gene_labels(tmp_path / "x.csv")
+    # Cut off in its header and damaged behind it are two errors of Python's.
+    (tmp_path / "x.csv").write_bytes(gzip.compress(b"gene")[:10] + b"\xff" * 50)
+    with pytest.raises(DataError, match=r"x\.csv is not a table of genes"):
+        read_gene_labels(tmp_path / "x.csv")
 
 
 def test_a_class_needs_as_many_genes_as_folds(table):

@@ -113,7 +113,7 @@ def test_a_vocabulary_of_pickled_dictionaries(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"no median for 1 of the 2 genes .*ENSG2"):
         RankVocabulary.from_pickles(tokens, medians)
     written(tokens, {"ENSG1": 2})
-    with pytest.raises(DataError, match="<pad> and <mask> is missing"):
+    with pytest.raises(DataError, match="without <pad> and <mask> it was given"):
         RankVocabulary.from_pickles(tokens, medians)
     written(tokens, {"ENSG1": "two"})
     with pytest.raises(DataError, match="gives ENSG1 the token 'two'"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +31,7 @@ def read_gene_table(path: Path | str) -> pd.DataFrame:
         text = data.decode("utf-8-sig")
     except FileNotFoundError:
         raise DataError(f"no gene table at {path}") from None
-    except (OSError, EOFError, UnicodeDecodeError) as error:
+    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
         raise DataError(
             f"{path} is not a table of genes (text with commas or tabs): {error}"
         ) from None

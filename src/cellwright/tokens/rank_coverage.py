@@ -71,7 +71,8 @@ def likely_reason(gene_ids: NDArray[np.str_], symbols: NDArray[np.str_], names: 
     if names.kind == "symbol" and not has_symbols:
         return (
             f"The data name genes by symbols ({_some(names.gene_id)}), the vocabulary by Ensembl "
-            f"ids alone ({_some(gene_ids)}): add Ensembl ids as var['gene_id']."
+            f"ids alone ({_some(gene_ids)}): add Ensembl ids as var['gene_id'], or name the "
+            "published dictionary of symbols with --symbols where the vocabulary is a .pkl."
         )
     if names.kind == "ensembl" and not has_ids and ensembl_share(names.gene_symbol) > 0.5:
         return (

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import io
+import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -348,8 +349,8 @@ def _check_special(special: Mapping[str, int]) -> None:
     lacking = [name for name in (PAD, MASK) if name not in special]
     if lacking:
         raise DataError(
-            f"a rank vocabulary needs the special tokens {PAD} and {MASK}, {' and '.join(lacking)} "
-            f"is missing (special tokens there: {there}); give the token dictionary of a published "
+            f"a rank vocabulary needs the special tokens {PAD} and {MASK}, without "
+            f"{' and '.join(lacking)} it was given (special tokens there: {there}); give the token dictionary of a published "
             "series, or compute one from cells with --vocabulary fit"
         )
     if (CLS in special) != (EOS in special):
@@ -372,5 +373,5 @@ def _rows(path: Path) -> list[list[str]]:
         return list(csv.reader(io.StringIO(data.decode("utf-8")), delimiter="\t"))
     except FileNotFoundError:
         raise DataError(f"no rank vocabulary at {path}") from None
-    except (OSError, EOFError, UnicodeDecodeError, csv.Error) as error:
+    except (OSError, EOFError, zlib.error, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{path} is not a rank vocabulary: {error}") from None
