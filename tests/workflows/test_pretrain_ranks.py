@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import signal
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -209,6 +210,11 @@ def test_what_cannot_work_is_said(given, tokens, finished, copy, tmp_path):
         pretrain(given, out, **QUICK, vocabulary="nowhere.tsv")
     with pytest.raises(SettingsError, match="with_cls"):
         pretrain(tokens, out, **QUICK, with_cls=True)
+    # The same genes one token higher: every token would be read as its neighbour.
+    own = RankVocabulary.load(tokens / "vocabulary.tsv")
+    replace(own, token_ids_g=own.token_ids_g + 1).save(tmp_path / "other.tsv")
+    with pytest.raises(DataError, match=rf"token 2 is {own.gene_ids[0]} there and unknown here"):
+        pretrain(tokens, out, **QUICK, vocabulary=str(tmp_path / "other.tsv"))
     logs = given.copy()
     logs.X = logs.X.log1p()
     logs.layers.clear()

@@ -39,7 +39,7 @@ from cellwright.training.ranked_batches import CorpusCells, RankedCells, RankSou
 from cellwright.training.settings import PretrainSettings
 from cellwright.workflows.pretrain_cells import cell_names, chosen_split, units_of
 from cellwright.workflows.pretrain_task import Scored
-from cellwright.workflows.rank_tokenizer import FIT, named_tokenizer
+from cellwright.workflows.rank_tokenizer import FIT, STATE, named_tokenizer
 from cellwright.workflows.tokenize import passing
 
 log = logging.getLogger(__name__)
@@ -270,6 +270,8 @@ def ranks_of_corpus(path: Path, settings: PretrainSettings) -> RanksTask:
     if settings.with_cls:
         raise SettingsError(f"with_cls goes with counts; {path} holds tokens already")
     found = named_tokenizer(named, max_tokens=settings.max_tokens, sort_dtype=settings.sort_dtype)
+    if settings.vocabulary != FIT and (path / STATE).is_file():
+        _refuse_other_tokens(path, settings.vocabulary, found.vocabulary_)
     tokenizer = RankedTokenizer(
         found.vocabulary_, max_tokens=found.limit, sort_dtype=found.sort_dtype
     )
@@ -427,6 +429,21 @@ def _with_genes(
                 f"not one of the {len(rows[part])} {part} cells has a gene of the vocabulary"
             )
     return kept
+
+
+def _refuse_other_tokens(path: Path, named: str, vocabulary: RankVocabulary) -> None:
+    """A folder that knows its tokens is not read with others: one number would mean two genes."""
+    own = named_tokenizer(path).vocabulary_
+    genes = [dict(zip(v.token_ids_g.tolist(), v.gene_ids, strict=True)) for v in (own, vocabulary)]
+    names = [{int(i): name for name, i in v.special.items()} for v in (own, vocabulary)]
+    ours, theirs = genes[0] | names[0], genes[1] | names[1]
+    if ours != theirs:
+        token = min(t for t in ours.keys() | theirs.keys() if ours.get(t) != theirs.get(t))
+        raise DataError(
+            f"the cells of {path} were tokenized with another vocabulary than {named}: token "
+            f"{token} is {ours.get(token, 'unknown')} there and {theirs.get(token, 'unknown')} "
+            "here; leave --vocabulary out, or tokenize the cells anew"
+        )
 
 
 def _obs_of(corpus: RankCorpus, settings: PretrainSettings) -> pd.DataFrame:
