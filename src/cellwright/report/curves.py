@@ -314,6 +314,8 @@ def _logarithmic(ax: Axes) -> None:
     for place in ("major", "minor"):
         getattr(ax.yaxis, f"set_{place}_locator")(LogLocator(subs=_STEPS[place]))
         getattr(ax.yaxis, f"set_{place}_formatter")(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+    # Numbers between the decades are as large as those at them.
+    ax.tick_params(axis="y", which="minor", labelsize=9, colors=MUTED, labelcolor=INK)
 
 
 def _percent(value: float, _: int) -> str:
