@@ -1,0 +1,337 @@
+"""Which gene was perturbed, where the truth is known or planted: ``python benchmarks/reverse.py MODE``.
+
+``planted``: a simulated screen of the preset ``norman`` (50 targets, 400 doubles of which 100 are unseen
+and 100 validation, 400 cells a condition, as many as the whole published screen has), 500 and 2,000
+genes, queries of 20 cells, own transcripts hidden: every method beside the oracle, which knows all true
+shifts and answers the same queries. Bound: the best method reaches 90 % of it in exact-set@1.
+
+``null``: screens in which nothing was planted. Bound: the 95 % interval of the mean reciprocal rank holds
+chance in 93 of 100.
+
+``norman``: the public panel, each double left out in turn; all methods, strata, a permutation p. Bound:
+the best network is at most 0.05 MRR below the best other method. Reads the folder ``CELLWRIGHT_DATA``
+(default ``../shared/data``).
+
+``size``: 100,000 simulated cells × 5,000 genes through ``cellwright reverse train`` to its default
+stopping rule. Bound: 45 minutes, 6 GB. Then seconds an epoch of cross-attention beside an MLP with
+hidden layers 219, 438, 291, 219. Bound: 10 times.
+
+``half``: split-half retrieval of the preset over seeds, beside the real panel. Bound: 0.38 ± 0.05.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+import warnings
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import anndata as ad
+import numpy as np
+import pandas as pd
+
+from cellwright.data.genes import gene_names
+from cellwright.data.screen_truth import ScreenSettings, screen_settings
+from cellwright.data.simulated_screen import simulate_screen, simulate_screen_to_file, truth_of
+from cellwright.evaluation.target_ranking import judge_ranking
+from cellwright.perturbation.queries import control_means, draw_queries
+from cellwright.perturbation.reverse import read_screen
+from cellwright.perturbation.reverse_audit import only_genes, visibilities
+from cellwright.perturbation.reverse_oracle import oracle
+from cellwright.perturbation.reverse_splits import named_splits
+from cellwright.perturbation.split_half import split_half
+from cellwright.representations.expression import log_normalized
+from cellwright.workflows.reverse_benchmark import ReverseBenchmark, reverse_benchmark
+
+ROOT = Path(__file__).resolve().parents[1]
+DATA = Path(os.environ.get("CELLWRIGHT_DATA", ROOT.parent / "shared" / "data"))
+PANEL = DATA / "norman2019" / "norman2019_perturbench_counts.h5ad"
+SPLIT, K = "ahlmann-eltze-2025", 20
+QUICK = (
+    "frequency",
+    "own-z",
+    "nearest-centroid",
+    "knn",
+    "additive",
+    "additive-strength",
+    "linear-inverted",
+)
+SLOW = ("logistic-regression", "random-forest", "xgboost")
+NETWORKS = ("mlp", "attention", "multi-head", "graph", "cross-attention")
+SHOWN = ("exact_set@1", "recall@2", "mrr")
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    options.add_argument("mode", choices=("planted", "null", "norman", "size", "half"))
+    options.add_argument("--method", action="append", help="repeatable; default all, null: quick")
+    options.add_argument("--genes", type=int, nargs="+", default=[500, 2000])
+    options.add_argument("--cells", type=int, help="of a condition; size: of the screen")
+    options.add_argument("--most", type=int, default=10, help="queries of a perturbation")
+    options.add_argument("--simulations", type=int, default=100)
+    options.add_argument("--seeds", type=int, nargs="+", default=[0])
+    options.add_argument("--epochs", type=int, default=3, help="size: of the two networks in turn")
+    given = options.parse_args()
+    warnings.filterwarnings("ignore", category=FutureWarning)
+    modes = {"planted": planted, "null": null, "norman": norman, "size": size, "half": half}
+    modes[given.mode](given)
+
+
+def planted(given: argparse.Namespace) -> None:
+    """Every method beside the oracle."""
+    for genes in given.genes:
+        for seed in given.seeds:
+            settings = screen_settings(
+                "norman",
+                targets=50,
+                doubles=400,
+                genes=genes,
+                cells=given.cells or 400,
+                controls=4000,
+                own_measured=1.0,
+                seed=seed,
+            )
+            cells = simulate_screen(settings)
+            start = time.perf_counter()
+            best = told_by_oracle(cells, given.most, 0)
+            print(
+                f"\npreset norman, {genes:,} genes, seed {seed}: {cells.n_obs:,} cells, chance of "
+                f"exact-set@1 {best.chance['exact_set@1']:.4f}; oracle in "
+                f"{time.perf_counter() - start:.0f} s",
+                flush=True,
+            )
+            table = hidden_rows(asked(cells, given, partitions=1))
+            beside(table, best, given.method)
+
+
+def beside(table: pd.DataFrame, best: pd.DataFrame, wanted: Sequence[str] | None) -> None:
+    """The methods' rows and the oracle's, each with its share of the oracle."""
+    whole = best.loc["exact_set@1", "value"]
+    rows = [{"method": "oracle", "share": 1.0} | {m: said(best.loc[m]) for m in SHOWN}]
+    for method in dict.fromkeys(table["method"]):
+        mine = table[table.method == method].set_index("metric")
+        share = mine.loc["exact_set@1", "value"] / whole
+        rows.append({"method": method, "share": share} | {m: said(mine.loc[m]) for m in SHOWN})
+    shown = pd.DataFrame(rows).sort_values("share", ascending=False)
+    print(shown.to_string(index=False, float_format=lambda x: f"{x:.3f}"))
+    first = shown[shown.method != "oracle"].iloc[0]
+    print(
+        f"best: {first.method}, {first.share:.1%} of the oracle (bound 90 %): "
+        f"{'held' if first.share >= 0.9 else 'missed'}",
+        flush=True,
+    )
+
+
+def told_by_oracle(cells: ad.AnnData, most: int, seed: int) -> pd.DataFrame:
+    """What the oracle scores on the queries of the benchmark, one row per metric."""
+    screen = read_screen(cells.obs, "condition")
+    kept_g = visibilities(screen, gene_names(cells.var))[1].kept_g
+    x = log_normalized(cells.X)
+    split = named_splits(screen, SPLIT, seed)[0]
+    queries = only_genes(
+        draw_queries(
+            x, screen, split.test, k=K, most=most, seed=seed + 1, controls=control_means(x, screen)
+        ),
+        kept_g,
+    )
+    known = oracle(truth_of(cells), screen.candidates, kept_g, size=2)
+    unit = np.array([screen.conditions[code] for code in queries.condition_q])
+    found = judge_ranking(known.score(queries), screen.targets_pc[queries.condition_q], unit)
+    rows = {
+        metric: {
+            "value": one.value,
+            "low": one.interval.low,
+            "high": one.interval.high,
+            "chance": one.chance,
+        }
+        for metric, one in found.items()
+    }
+    return pd.DataFrame(rows).T
+
+
+def asked(cells: ad.AnnData, given: argparse.Namespace, partitions: int) -> ReverseBenchmark:
+    """The methods that were asked for."""
+    return reverse_benchmark(
+        cells,
+        split=SPLIT,
+        partitions=partitions,
+        k=(K,),
+        methods=given.method or (*QUICK, *SLOW, *NETWORKS),
+        perturbation="condition",
+        most=given.most,
+        permutations=0,
+    )
+
+
+def hidden_rows(result: ReverseBenchmark) -> pd.DataFrame:
+    """Rows of all test perturbations without own transcripts."""
+    table = result.table
+    return table[(table.genes == "hidden") & (table.stratum == "all")]
+
+
+def said(row: pd.Series) -> str:
+    return f"{row['value']:.3f} [{row['low']:.3f}, {row['high']:.3f}]"
+
+
+def null(given: argparse.Namespace) -> None:
+    """How often the interval of the mean reciprocal rank holds chance."""
+    methods = given.method or QUICK
+    held: dict[str, list[bool]] = {name: [] for name in methods}
+    excess: dict[str, list[float]] = {name: [] for name in methods}
+    for seed in range(given.simulations):
+        settings = screen_settings(
+            "norman",
+            targets=20,
+            doubles=100,
+            genes=200,
+            cells=given.cells or 40,
+            controls=400,
+            own_measured=1.0,
+            own_fold=0.0,
+            strength=0.0,
+            seed=seed,
+        )
+        result = reverse_benchmark(
+            simulate_screen(settings),
+            split="mambaperturb-2025",
+            k=(K,),
+            methods=methods,
+            perturbation="condition",
+            permutations=0,
+            seed=seed,
+        )
+        rows = hidden_rows(result)
+        for row in rows[rows.metric == "mrr"].to_dict("records"):
+            held[row["method"]].append(bool(row["low"] <= row["chance"] <= row["high"]))
+            excess[row["method"]].append(row["value"] - row["chance"])
+        if seed in (0, 9, 49):
+            print(f"after {seed + 1}: { {m: sum(h) for m, h in held.items()} }", flush=True)
+    for name, yes in held.items():
+        error = np.std(excess[name]) / np.sqrt(len(yes))
+        print(
+            f"{name:22s} the interval holds chance in {sum(yes)} of {len(yes)} (bound 93 of 100); "
+            f"MRR less chance on average {np.mean(excess[name]):+.4f} ± {error:.4f}"
+        )
+
+
+def norman(given: argparse.Namespace) -> None:
+    """The public panel, leave-one-double-out."""
+    result = reverse_benchmark(
+        PANEL,
+        split="leave-one-double-out",
+        k=(K,),
+        methods=given.method or (*QUICK, *SLOW, *NETWORKS),
+        perturbation="condition",
+    )
+    print(result.text())
+    genes, k = result.headline
+    table = result.table
+    rows = table[(table.genes == genes) & (table.k == k) & (table.stratum == "all")]
+    rows = rows[rows.metric == "mrr"].set_index("method").sort_values("value", ascending=False)
+    print(rows[["value", "low", "high", "chance", "p"]].to_string(float_format="{:.3f}".format))
+    ours = [name for name in rows.index if name in NETWORKS]
+    if ours and len(ours) < len(rows):
+        rival = next(name for name in rows.index if name not in NETWORKS)
+        less = rows.loc[rival, "value"] - rows.loc[ours[0], "value"]
+        print(
+            f"wins: {rows.index[0]}; best network {ours[0]} {-less:+.3f} beside {rival} (bound "
+            f"-0.05): {'held' if less <= 0.05 else 'missed'}"
+        )
+
+
+def half(given: argparse.Namespace) -> None:
+    """Split-half retrieval of the preset and of the real panel."""
+    if PANEL.exists():
+        real = ad.read_h5ad(PANEL)
+        found = split_half(log_normalized(real.X), read_screen(real.obs, "condition"))
+        print(f"real panel: hit@1 {found.hit:.3f}, {found.conditions} conditions", flush=True)
+    seeds = given.seeds if len(given.seeds) > 1 else range(20)
+    hits = []
+    for seed in seeds:
+        cells = simulate_screen(screen_settings("norman", seed=seed))
+        found = split_half(log_normalized(cells.X), read_screen(cells.obs, "condition"))
+        hits.append(found.hit)
+    print(
+        f"preset norman, {len(hits)} seeds: hit@1 {np.mean(hits):.3f}, standard deviation "
+        f"{np.std(hits):.3f} (bound 0.38 ± 0.05 on average)"
+    )
+
+
+def size(given: argparse.Namespace) -> None:
+    """Wall time and memory of a training to its stopping rule; two networks in turn."""
+    cells = given.cells or 100_000
+    settings = ScreenSettings(
+        targets=50,
+        doubles=200,
+        genes=5000,
+        cells=max(2, int(cells * 0.96) // 250),
+        controls=int(cells * 0.04),
+        counts_per_gene=1.0,
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "screen.h5ad"
+        start = time.perf_counter()
+        obs = simulate_screen_to_file(file, settings)
+        print(
+            f"{len(obs):,} cells × {settings.genes:,} genes simulated in "
+            f"{time.perf_counter() - start:.0f} s, {file.stat().st_size / 1e6:.0f} MB",
+            flush=True,
+        )
+        command = [sys.executable, "-m", "cellwright", "reverse", "train", str(file)]
+        seconds, peak = timed([*command, "-o", str(Path(folder) / "run"), "-q"])
+        told = json.loads((Path(folder) / "run" / "metrics.json").read_text())
+        print(
+            f"reverse train, default stopping rule: {seconds / 60:.1f} minutes (bound 45), peak "
+            f"{peak / 1e9:.2f} GB (bound 6), {told.get('epochs')} epochs",
+            flush=True,
+        )
+        turns(file, given.epochs)
+
+
+def timed(command: Sequence[str]) -> tuple[float, int]:
+    """Seconds and peak bytes of a command, read from its own process."""
+    start = time.perf_counter()
+    process = subprocess.Popen(command)
+    _, status, usage = os.wait4(process.pid, 0)
+    if status:
+        raise SystemExit(f"{' '.join(command)} ended with {os.waitstatus_to_exitcode(status)}")
+    return time.perf_counter() - start, usage.ru_maxrss * 1024
+
+
+def turns(file: Path, epochs: int) -> None:
+    """Seconds an epoch of cross-attention and of a wide MLP on the same cells, epochs in turn."""
+    from cellwright.training.reverse_settings import NetworkSettings
+    from cellwright.workflows.reverse_networks import fit_network, network_cells
+
+    cells = ad.read_h5ad(file)
+    screen = read_screen(cells.obs, "condition", batch="batch")
+    split = named_splits(screen, SPLIT, 0)[0]
+    kept_g = visibilities(screen, gene_names(cells.var))[1].kept_g
+    given = network_cells(log_normalized(cells.X), screen, split.train, split.val, kept_g=kept_g)
+    plain = NetworkSettings(epochs=1)
+    both = {
+        "mlp 219-438-291-219": replace(plain, kind="mlp", hidden=(219, 438, 291, 219)),
+        "cross-attention": replace(plain, kind="cross-attention"),
+    }
+    spent: dict[str, list[float]] = {name: [] for name in both}
+    for _ in range(epochs):
+        for name, settings in both.items():
+            start = time.perf_counter()
+            fit_network(given, settings)
+            spent[name].append(time.perf_counter() - start)
+    one, other = (float(np.median(seconds)) for seconds in spent.values())
+    print(
+        f"an epoch: MLP {one:.1f} s, cross-attention {other:.1f} s, ratio {other / one:.1f} "
+        f"(bound 10): {'held' if other <= 10 * one else 'missed'}"
+    )
+
+
+if __name__ == "__main__":
+    main()
