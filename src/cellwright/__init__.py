@@ -27,6 +27,7 @@ _PUBLIC = {
     "probe": "cellwright.workflows.probe",
     "reverse_benchmark": "cellwright.workflows.reverse_benchmark",
     "reverse_forward": "cellwright.workflows.reverse_forward",
+    "reverse_train": "cellwright.workflows.reverse_train",
     "cluster": "cellwright.workflows.cluster",
     "classify_genes": "cellwright.workflows.classify_genes",
     "finetune": "cellwright.workflows.finetune",

@@ -9,6 +9,7 @@ import typer
 
 from cellwright.cli import console
 from cellwright.cli.reverse_forward import forward
+from cellwright.cli.reverse_train import train
 
 app = typer.Typer(
     help="Rank the genes that may have been perturbed.",
@@ -203,3 +204,4 @@ def benchmark(
 
 
 app.command("forward")(forward)
+app.command("train")(train)

@@ -1,0 +1,313 @@
+"""``cellwright reverse train``: a network that names perturbed genes, from a screen to a run folder."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from cellwright.cli import console
+
+_SCREEN, _DESIGN, _MODEL = "Screen", "Design", "Network"
+_TRAINING, _GENES = "Training and search", "Gene knowledge"
+
+log = logging.getLogger("cellwright.training")
+
+
+def train(
+    file: Annotated[Path, typer.Argument(help="The .h5ad of a screen.", metavar="FILE")],
+    out: Annotated[
+        Path, typer.Option("-o", "--out", help="Run folder to write.", rich_help_panel="Output")
+    ],
+    kind: Annotated[
+        str | None,
+        typer.Option(
+            help="mlp, attention, multi-head, graph or cross-attention. [default: mlp]",
+            rich_help_panel=_MODEL,
+        ),
+    ] = None,
+    hidden: Annotated[
+        str | None,
+        typer.Option(
+            help="Hidden layers of the trunk, with commas; none for a linear one. [default: 128]",
+            rich_help_panel=_MODEL,
+        ),
+    ] = None,
+    width: Annotated[
+        int | None,
+        typer.Option(help="Length of the code of a gene. [default: 64]", rich_help_panel=_MODEL),
+    ] = None,
+    heads: Annotated[
+        int | None, typer.Option(help="Attention heads. [default: 4]", rich_help_panel=_MODEL)
+    ] = None,
+    layers: Annotated[
+        int | None, typer.Option(help="Attention layers. [default: 1]", rich_help_panel=_MODEL)
+    ] = None,
+    dropout: Annotated[
+        float | None, typer.Option(help="Dropout. [default: 0.2]", rich_help_panel=_MODEL)
+    ] = None,
+    members: Annotated[
+        int | None,
+        typer.Option(
+            help="Networks from other starts, averaged. [default: 1]", rich_help_panel=_MODEL
+        ),
+    ] = None,
+    inputs: Annotated[
+        str | None,
+        typer.Option(
+            help="shift (from matched controls), expression or both. [default: shift]",
+            rich_help_panel=_MODEL,
+        ),
+    ] = None,
+    loss: Annotated[
+        str | None,
+        typer.Option(
+            help="sets (all sets of up to two genes compete), softmax, bce or focal. "
+            "[default: sets]",
+            rich_help_panel=_MODEL,
+        ),
+    ] = None,
+    k: Annotated[
+        int | None,
+        typer.Option(
+            "--k", help="Cells of a training group. [default: 20]", rich_help_panel=_DESIGN
+        ),
+    ] = None,
+    groups: Annotated[
+        int | None,
+        typer.Option(
+            help="Groups of a condition in an epoch. [default: 16]", rich_help_panel=_TRAINING
+        ),
+    ] = None,
+    sums: Annotated[
+        float | None,
+        typer.Option(
+            help="Share of synthetic doubles, sums of two single shifts. [default: 0.5]",
+            rich_help_panel=_TRAINING,
+        ),
+    ] = None,
+    split: Annotated[
+        str | None,
+        typer.Option(
+            help="ahlmann-eltze-2025, mambaperturb-2025, leave-one-double-out, unseen-singles, a "
+            "split file (.json), none (train on everything) or auto. [default: auto]",
+            rich_help_panel=_DESIGN,
+        ),
+    ] = None,
+    partition: Annotated[
+        int | None,
+        typer.Option(
+            help="Which partition of a random split. [default: 0]", rich_help_panel=_DESIGN
+        ),
+    ] = None,
+    held_out: Annotated[
+        float | None,
+        typer.Option(
+            help="Share of the cells of training conditions that is kept back. [default: 0.1]",
+            rich_help_panel=_DESIGN,
+        ),
+    ] = None,
+    most: Annotated[
+        int | None,
+        typer.Option(
+            help="Queries of a perturbation, at most. [default: 20]", rich_help_panel=_DESIGN
+        ),
+    ] = None,
+    own_genes: Annotated[
+        str | None,
+        typer.Option(
+            help="Candidates' own transcripts: hidden or visible. [default: hidden]",
+            rich_help_panel=_DESIGN,
+        ),
+    ] = None,
+    epochs: Annotated[
+        int | None, typer.Option(help="Most epochs. [default: 40]", rich_help_panel=_TRAINING)
+    ] = None,
+    patience: Annotated[
+        int | None,
+        typer.Option(
+            help="Stop after so many epochs without a better validation loss. [default: 10]",
+            rich_help_panel=_TRAINING,
+        ),
+    ] = None,
+    batch_size: Annotated[
+        int | None, typer.Option(help="Groups per step. [default: 64]", rich_help_panel=_TRAINING)
+    ] = None,
+    learning_rate: Annotated[
+        float | None,
+        typer.Option(
+            "--learning-rate",
+            "--lr",
+            help="AdamW's peak rate. [default: 0.001]",
+            rich_help_panel=_TRAINING,
+        ),
+    ] = None,
+    weight_decay: Annotated[
+        float | None,
+        typer.Option(help="AdamW's decay. [default: 0.01]", rich_help_panel=_TRAINING),
+    ] = None,
+    search: Annotated[
+        int,
+        typer.Option(
+            help="Settings to try on validation perturbations with Optuna before training; test "
+            "perturbations are not looked at.",
+            min=0,
+            rich_help_panel=_TRAINING,
+        ),
+    ] = 0,
+    perturbation: Annotated[
+        str | None,
+        typer.Option(
+            help="Column of obs with A, A+B, control. Default: the first of the usual names.",
+            rich_help_panel=_SCREEN,
+        ),
+    ] = None,
+    control: Annotated[
+        str | None,
+        typer.Option(
+            help="Name of control cells. Default: the first of the usual.", rich_help_panel=_SCREEN
+        ),
+    ] = None,
+    separator: Annotated[
+        str | None,
+        typer.Option(help="Between the genes of a double. [default: +]", rich_help_panel=_SCREEN),
+    ] = None,
+    batch: Annotated[
+        str | None,
+        typer.Option(help="Column within which controls are matched.", rich_help_panel=_SCREEN),
+    ] = None,
+    min_cells: Annotated[
+        int | None,
+        typer.Option(
+            help="Leave perturbations with fewer cells out. [default: 2]", rich_help_panel=_SCREEN
+        ),
+    ] = None,
+    aliases: Annotated[
+        Path | None,
+        typer.Option(
+            help="Table of old symbols and new ones, its first two columns.",
+            rich_help_panel=_SCREEN,
+        ),
+    ] = None,
+    candidates: Annotated[
+        Path | None,
+        typer.Option(
+            help="File of genes that may be the answer, one a line. Default: those perturbed.",
+            rich_help_panel=_SCREEN,
+        ),
+    ] = None,
+    leave_out: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Value of the column whose cells take no part; repeatable.",
+            rich_help_panel=_SCREEN,
+        ),
+    ] = None,
+    knowledge: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Repeatable: positions, fourier, gmt:FILE, tf:FILE, vectors:RUN, table:FILE, var.",
+            rich_help_panel=_GENES,
+        ),
+    ] = None,
+    gene_table: Annotated[
+        str | None,
+        typer.Option(
+            help="Coordinates of genes: a GTF, or a table with chr, start and end.",
+            rich_help_panel=_GENES,
+        ),
+    ] = None,
+    build: Annotated[
+        str | None,
+        typer.Option(help="GRCh38 or GRCh37. [default: GRCh38]", rich_help_panel=_GENES),
+    ] = None,
+    gene_sets: Annotated[
+        Path | None,
+        typer.Option(
+            help="A GMT file: of which pathway the wrongly named genes are.",
+            rich_help_panel="Output",
+        ),
+    ] = None,
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            help="Settings from a TOML file; flags win over it.", rich_help_panel="Settings"
+        ),
+    ] = None,
+    seed: Annotated[
+        int | None,
+        typer.Option(help="Random seed. [default: 0]", rich_help_panel="Settings"),
+    ] = None,
+    layer: console.Layer = None,
+    assume_counts: console.AssumeCounts = False,
+    resume: Annotated[
+        bool,
+        typer.Option(
+            "--resume", help="Continue a stopped run or search.", rich_help_panel="Output"
+        ),
+    ] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace an existing run.", rich_help_panel="Output")
+    ] = False,
+    as_json: console.Json = False,
+    verbose: console.Verbose = 0,
+    quiet: console.Quiet = False,
+) -> None:
+    """Train a network that names perturbed genes, and judge it on unseen perturbations.
+
+    Example: cellwright reverse train norman.h5ad --split ahlmann-eltze-2025 -o runs/reverse
+    """
+    flags: dict[str, Any] = {k: v for k, v in locals().items() if k not in _NOT_SETTINGS}
+    console.start(verbose, quiet)
+    from cellwright.errors import SettingsError
+    from cellwright.workflows.reverse_train import reverse_train
+
+    if hidden is not None:
+        sizes = [part.strip() for part in hidden.split(",") if part.strip() not in ("", "none")]
+        if not all(size.isdigit() for size in sizes):
+            raise SettingsError(
+                f"--hidden {hidden!r} is no list of layers: expected sizes with commas, or none"
+            )
+        flags["hidden"] = [int(size) for size in sizes]
+
+    def on_epoch(row: dict[str, float]) -> None:
+        unseen = f", unseen {row['unseen_mrr']:.3f}" if "unseen_mrr" in row else ""
+        log.info(
+            "epoch %d: loss %.3f, validation %.3f; mean reciprocal rank of training perturbations "
+            "%.3f%s",
+            int(row["epoch"]),
+            row["train_loss"],
+            row["val_loss"],
+            row["train_mrr"],
+            unseen,
+        )
+
+    def on_trial(number: int, best: float | None) -> None:
+        said = "no value" if best is None else f"validation loss {best:.3f}"
+        log.info("trial %d of %d: %s", number, search, said)
+
+    result = reverse_train(
+        file,
+        out,
+        config=config,
+        search_trials=search,
+        gene_sets=gene_sets,
+        aliases=aliases,
+        candidates=candidates,
+        leave_out=leave_out or (),
+        layer=layer,
+        assume_counts=assume_counts,
+        force=force,
+        resume=resume,
+        on_epoch=on_epoch,
+        on_trial=on_trial,
+        **flags,
+    )
+    console.emit(result.metrics, as_json, result.text())
+
+
+_NOT_SETTINGS = {"file", "out", "config", "search", "gene_sets", "aliases", "candidates"}
+_NOT_SETTINGS |= {"leave_out", "layer", "assume_counts", "resume", "force", "as_json"}
+_NOT_SETTINGS |= {"verbose", "quiet"}
