@@ -85,6 +85,23 @@ def test_roc_points_equal_scikit_learn() -> None:
     assert area == pytest.approx(sk.roc_auc_score(a.truth_m, a.probability_mk[:, 1]))
 
 
+def test_the_mean_curve_of_many_classes_has_the_mean_of_their_areas() -> None:
+    a = answers(3, k=4)
+    curve = metrics.roc_points(a)
+    assert (curve["fpr"][0], curve["fpr"][-1], curve["tpr"][-1]) == (0.0, 1.0, 1.0)
+    assert (np.diff(curve["fpr"]) >= 0).all() and (np.diff(curve["tpr"]) >= -1e-12).all()
+    area = np.trapezoid(curve["tpr"], curve["fpr"])
+    wanted = sk.roc_auc_score(a.truth_m, a.probability_mk, multi_class="ovr", average="macro")
+    assert area == pytest.approx(wanted, abs=1e-12)
+    # A class that no held-out cell has draws no curve, and takes no part in the mean.
+    lacking = answers(3, k=4, skip=1)
+    areas = [
+        sk.roc_auc_score(lacking.truth_m == c, lacking.probability_mk[:, c]) for c in (0, 2, 3)
+    ]
+    curve = metrics.roc_points(lacking)
+    assert np.trapezoid(curve["tpr"], curve["fpr"]) == pytest.approx(np.mean(areas), abs=1e-12)
+
+
 def test_roc_points_of_one_class_are_empty_and_of_no_class_refused() -> None:
     a = answers(2, k=2, skip=0)
     assert metrics.roc_points(a) == {"fpr": [], "tpr": []}

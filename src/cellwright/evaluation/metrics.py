@@ -6,7 +6,7 @@ out of means, as scikit-learn does.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -93,10 +93,12 @@ def per_class(answers: Predictions) -> list[dict[str, Any]]:
 
 
 def roc_points(answers: Predictions, positive: str | None = None) -> dict[str, list[float]]:
-    """``{"fpr": [...], "tpr": [...]}`` of one class against the rest (default: the last class).
+    """``{"fpr": [...], "tpr": [...]}`` of one class against the rest.
 
     Starts at (0, 0), ends at (1, 1), one point per distinct score; points on a straight line
-    are left out. Both lists are empty if the held-out cells are all of one class.
+    are left out. Both lists are empty if the held-out cells are all of one class. Without
+    ``positive`` it is the second of two classes; of more, the mean of the curves of all classes at
+    each false-positive rate, whose area is the mean of their areas.
 
     Raises
     ------
@@ -104,6 +106,8 @@ def roc_points(answers: Predictions, positive: str | None = None) -> dict[str, l
         If ``positive`` is no class.
     """
     classes = list(answers.classes)
+    if positive is None and len(classes) > 2:
+        return _mean_curve([roc_points(answers, name) for name in classes])
     name = classes[-1] if positive is None else positive
     if name not in classes:
         raise SettingsError(
@@ -123,6 +127,25 @@ def roc_points(answers: Predictions, positive: str | None = None) -> dict[str, l
         "fpr": (misses[turns] / misses[-1]).tolist(),
         "tpr": (hits[turns] / hits[-1]).tolist(),
     }
+
+
+def _mean_curve(curves: list[dict[str, list[float]]]) -> dict[str, list[float]]:
+    """Mean of curves that are not empty, above and below each step of one of them."""
+    arrays = [(np.array(c["fpr"]), np.array(c["tpr"])) for c in curves if c["fpr"]]
+    if not arrays:
+        return {"fpr": [], "tpr": []}
+    at_f = np.unique(np.concatenate([fpr for fpr, _ in arrays]))
+    sides = []
+    steps: tuple[tuple[Literal["left", "right"], int], ...] = (("left", 0), ("right", -1))
+    for side, shift in steps:
+        values = []
+        for fpr, tpr in arrays:
+            here = np.searchsorted(fpr, at_f, side) + shift
+            exact = fpr[np.minimum(here, len(fpr) - 1)] == at_f
+            between = np.interp(at_f, fpr, tpr)
+            values.append(np.where(exact, tpr[np.minimum(here, len(fpr) - 1)], between))
+        sides.append(np.mean(values, axis=0))
+    return {"fpr": np.repeat(at_f, 2).tolist(), "tpr": np.stack(sides, axis=1).ravel().tolist()}
 
 
 def _diagonal(counts_kk: NDArray[Any]) -> NDArray[Any]:

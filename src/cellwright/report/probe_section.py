@@ -208,16 +208,13 @@ def _roc(
     curves = metrics.get("roc")
     if not isinstance(curves, Mapping) or not any((c or {}).get("fpr") for c in curves.values()):
         return None
-    classes = metrics.get("classes") or [None]
-    two = len(classes) == 2
-    positive = metrics.get("positive") or classes[-1]
+    positive = metrics.get("positive")
     split = tables[0].split if tables else None
-    # Of more than two classes the score is a mean over the classes, the curve one class's own.
+    # Of more than two classes score and curve are means over the classes.
     auc = {
         str(row.get("rep")): row["value"]
         for row in scores
-        if two
-        and row.get("metric") == "roc_auc"
+        if row.get("metric") == "roc_auc"
         and row.get("split") == split
         and row.get("stratum", "all") == "all"
         and finite(row.get("value")) is not None
@@ -232,7 +229,7 @@ def _roc(
             auc=auc,
             baselines=[rep for rep in curves if found[rep] != "model"],
             positive=None if positive is None else str(positive),
-            subtitle=held,
+            subtitle=held if positive else f"{held}, mean over the classes against the rest",
         ),
         f"ROC curves, {held}" + (f". Area under the curve: {areas}." if areas else "."),
     )

@@ -99,14 +99,14 @@ class FinetuneResult:
         auc = {s.rep: s.value for s in self.scores if s.metric == "roc_auc" and s.stratum == "all"}
         best = sorted(self.baselines, key=lambda rep: -auc.get(rep, 0.0))[:5]
         shown = [a for a in self.answers if not a.baseline or a.rep in best]
-        positive = self.labels.positive or self.labels.classes[-1]
+        positive = self.labels.positive
         return roc_curves(
             {a.rep: metrics.roc_points(a, positive) for a in shown},
-            auc=auc if self.labels.positive else None,
+            auc=auc,
             baselines=best,
             positive=positive,
             title="ROC of held-out cells",
-            subtitle=f"{positive} against the rest; the five best baselines",
+            subtitle=f"{self.labels.curve_of}; the five best baselines",
         )
 
     def plot_curves(self) -> Any:

@@ -39,6 +39,13 @@ class Labels:
         return int((self.codes_n < 0).sum())
 
     @property
+    def curve_of(self) -> str:
+        """What a ROC curve of these classes speaks of."""
+        if self.positive is None:
+            return "mean over the classes, each against the rest"
+        return f"{self.positive} against the rest"
+
+    @property
     def class_n(self) -> NDArray[np.str_]:
         """The class of each cell by name, empty for a cell that takes no part."""
         return np.array([*self.classes, ""], dtype=str)[self.codes_n]

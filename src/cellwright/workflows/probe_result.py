@@ -127,14 +127,14 @@ class ProbeResult:
         chosen = design or self.headline
         answers = [a for a in self.answers if a.split == chosen]
         auc = {s.rep: s.value for s in self.scores if (s.split, s.metric) == (chosen, "roc_auc")}
-        positive = self.labels.positive or self.labels.classes[-1]
+        positive = self.labels.positive
         return roc_curves(
             {a.rep: metrics.roc_points(a, positive) for a in answers},
-            auc=auc if self.labels.positive else None,
+            auc=auc,
             baselines=[a.rep for a in answers if a.baseline],
             positive=positive,
             title="ROC of held-out cells",
-            subtitle=f"{positive} against the rest, {chosen} design",
+            subtitle=f"{self.labels.curve_of}, {chosen} design",
         )
 
     def plot_map(self, rep: str, method: Method = "umap") -> Any:
@@ -154,7 +154,6 @@ class ProbeResult:
         """What ``metrics.json`` holds, less the pictures."""
         headline = [a for a in self.answers if a.split == self.headline]
         labels = self.labels
-        positive = labels.positive or labels.classes[-1]
         found = {
             "schema": SCHEMA,
             "label": labels.column,
@@ -180,7 +179,7 @@ class ProbeResult:
                 }
                 for a in headline
             },
-            "roc": {a.rep: metrics.roc_points(a, positive) for a in headline},
+            "roc": {a.rep: metrics.roc_points(a, labels.positive) for a in headline},
         }
         return dict(plain(found))
 
