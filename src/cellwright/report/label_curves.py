@@ -50,9 +50,12 @@ def label_curves_figure(
     for i, method in enumerate(shown):
         own = rows[rows["method"] == method]
         x = np.array([place[size] for size in own["per_class"].astype(str)], dtype=float)
-        x += 0.5 * (i - (len(shown) - 1) / 2) / max(len(shown), 1)
         colour = COLOURS[i % len(COLOURS)]
-        ax.vlines(x, own["low"], own["high"], color=colour, alpha=0.45, linewidth=1.6)
+        if len(sizes) > 1:
+            ax.fill_between(x, own["low"], own["high"], color=colour, alpha=0.12, linewidth=0)
+        else:  # a band needs a width: bars side by side
+            x += 0.5 * (i - (len(shown) - 1) / 2) / max(len(shown), 1)
+            ax.vlines(x, own["low"], own["high"], color=colour, alpha=0.45, linewidth=1.6)
         handles += ax.plot(
             x,
             own["value"],
@@ -70,13 +73,13 @@ def label_curves_figure(
         )
     ax.set_xticks(range(len(sizes)), sizes)
     ax.xaxis.set_minor_locator(NullLocator())
-    bars = f"bars: 95 %, resampling {rows['unit'].iloc[0]} of the test set and draws of labels"
+    bands = f"bands: 95 %, resampling {rows['unit'].iloc[0]} of the test set and draws of labels"
     dress(
         ax,
         f"{METRIC_NAMES.get(metric, metric)} over labels: {plain(label)}",
         "Labelled cells per class",
         METRIC_NAMES.get(metric, metric),
-        subtitle=f"The same labelled cells for every method, {int(rows['repeats'].max())} draws; {bars}",
+        subtitle=f"The same labelled cells for every method, {int(rows['repeats'].max())} draws; {bands}",
     )
     legend_beside(ax, handles)
     return ax
