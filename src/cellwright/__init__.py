@@ -25,6 +25,7 @@ _PUBLIC = {
     "embed": "cellwright.workflows.embed",
     "perturb": "cellwright.workflows.perturb",
     "probe": "cellwright.workflows.probe",
+    "reverse_ablate": "cellwright.workflows.reverse_ablation",
     "reverse_benchmark": "cellwright.workflows.reverse_benchmark",
     "reverse_forward": "cellwright.workflows.reverse_forward",
     "reverse_train": "cellwright.workflows.reverse_train",

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from cellwright.cli import console
+from cellwright.cli.reverse_ablate import ablate
 from cellwright.cli.reverse_forward import forward
 from cellwright.cli.reverse_train import train
 
@@ -204,4 +205,5 @@ def benchmark(
 
 
 app.command("forward")(forward)
+app.command("ablate")(ablate)
 app.command("train")(train)
