@@ -1,4 +1,4 @@
-"""The shapes that pass between the stages: token batches, scores, checks and three protocols.
+"""The shapes that pass between the stages: token batches, scores, checks and the protocols.
 
 Axis letters everywhere: n cells, g genes, t tokens, d dims, k classes.
 """
@@ -179,6 +179,18 @@ class GeneVectors(Protocol):
     """A representation that also holds one vector per gene."""
 
     def gene_vectors(self) -> tuple[list[str], NDArray[np.float32]]: ...
+
+
+@runtime_checkable
+class Editable(Protocol):
+    """A representation that can embed cells whose genes were edited.
+
+    ``edits`` are those of ``perturbation.edits``: delete, raise or scale a gene or a set.
+    """
+
+    def transform_edited(self, cells: Any, edits: Sequence[Any]) -> NDArray[np.float32]:
+        """(edits, cells, dims): the vectors of all cells after each edit, every edit by itself."""
+        ...
 
 
 @runtime_checkable

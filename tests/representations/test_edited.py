@@ -8,8 +8,9 @@ import pytest
 import scipy.sparse as sp
 import torch
 
+from cellwright.interfaces import Editable
 from cellwright.models.rank_encoder import RankShape, random_rank_encoder
-from cellwright.perturbation.edits import Edit, Editable
+from cellwright.perturbation.edits import Edit
 from cellwright.representations.edited import EditableRanks
 from cellwright.representations.geneformer import GeneformerRun
 from cellwright.representations.geneformer_pooling import PackedCells, cell_means

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol, get_args, runtime_checkable
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,15 +44,6 @@ class Edit:
         twice = [gene for gene in self.genes if self.genes.count(gene) > 1]
         if twice:
             raise SettingsError(f"the gene {twice[0]} stands twice in one set; name it once")
-
-
-@runtime_checkable
-class Editable(Protocol):
-    """A representation that can embed cells whose genes were edited."""
-
-    def transform_edited(self, cells: Any, edits: Sequence[Edit]) -> NDArray[np.float32]:
-        """(edits, cells, dims): the vectors of all cells after each edit, every edit by itself."""
-        ...
 
 
 def check_kind(kind: str, factor: float | None) -> None:

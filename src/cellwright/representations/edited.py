@@ -70,7 +70,7 @@ class Shifts:
 
 @dataclass(frozen=True)
 class EditableRanks:
-    """A rank run that embeds edited cells (``perturbation.edits.Editable``).
+    """A rank run that embeds edited cells (``interfaces.Editable``).
 
     batch_tokens: most tokens that pass the model together; it bounds the memory.
     """
