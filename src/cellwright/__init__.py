@@ -28,6 +28,7 @@ _PUBLIC = {
     "reverse_ablate": "cellwright.workflows.reverse_ablation",
     "reverse_benchmark": "cellwright.workflows.reverse_benchmark",
     "reverse_forward": "cellwright.workflows.reverse_forward",
+    "reverse_predict": "cellwright.workflows.reverse_predict",
     "reverse_train": "cellwright.workflows.reverse_train",
     "cluster": "cellwright.workflows.cluster",
     "classify_genes": "cellwright.workflows.classify_genes",

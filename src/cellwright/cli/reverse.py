@@ -10,6 +10,7 @@ import typer
 from cellwright.cli import console
 from cellwright.cli.reverse_ablate import ablate
 from cellwright.cli.reverse_forward import forward
+from cellwright.cli.reverse_predict import predict
 from cellwright.cli.reverse_train import train
 
 app = typer.Typer(
@@ -206,4 +207,5 @@ def benchmark(
 
 app.command("forward")(forward)
 app.command("ablate")(ablate)
+app.command("predict")(predict)
 app.command("train")(train)

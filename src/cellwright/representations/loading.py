@@ -13,6 +13,7 @@ from cellwright.representations.geneformer_files import is_checkpoint
 from cellwright.representations.ldvae import LDVAERun, is_ldvae_run, load_ldvae
 from cellwright.representations.rank_run import is_rank_run, load_rank_run
 from cellwright.tokens.rank_vocabulary import RankVocabulary
+from cellwright.training.run_folder import RunFolder
 
 
 def load(
@@ -44,8 +45,21 @@ def load(
         raise SettingsError(f"{path} is no checkpoint with a config.json: it takes no vocabulary")
     if is_ldvae_run(path):
         return load_ldvae(path, name=name)
+    if _names_genes(path):
+        raise RunError(
+            f"{path} is a run of cellwright reverse train, which names perturbed genes and has no "
+            "vectors of cells; ask it with cellwright reverse predict"
+        )
     run = load_rank_run(path, name=name) if is_rank_run(path) else encoder.load(path, name=name)
     return with_head(run, path, name=name)
+
+
+def _names_genes(path: Path | str) -> bool:
+    """Whether the folder's ``config.toml`` is one of ``cellwright reverse train``."""
+    try:
+        return {"own_genes", "held_out", "sums"} <= set(RunFolder(path).read_config())
+    except (RunError, SettingsError):
+        return False
 
 
 def load_encoder(
