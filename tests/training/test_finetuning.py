@@ -10,10 +10,11 @@ import torch
 from sklearn.utils.class_weight import compute_class_weight
 from torch.nn import functional
 
-from cellwright.errors import DataError, SettingsError
+from cellwright.errors import DataError
 from cellwright.models.heads import ClassHead, RankClassifier
 from cellwright.models.rank_encoder import RankShape, random_rank_encoder
-from cellwright.training.finetuning import FinetuneSettings, finetune_cells, finetune_genes
+from cellwright.training.finetune_settings import FinetuneSettings
+from cellwright.training.finetuning import finetune_cells, finetune_genes
 from cellwright.training.labelled import (
     CellLabels,
     RankTokens,
@@ -172,12 +173,3 @@ def test_genes_of_one_class_in_the_cells_are_refused(encoder, planted):
     label_v[4:14] = 0
     with pytest.raises(DataError, match="hold genes of 1 of the 2 classes"):
         finetune_genes(SimpleNamespace(model=encoder), tokens, label_v, 2, FinetuneSettings())
-
-
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [("epochs", 0), ("learning_rate", 0.0), ("val", 1.5), ("lora_rank", 0), ("precision", "fp8")],
-)
-def test_a_setting_that_cannot_work_is_named_with_its_value(name, value):
-    with pytest.raises(SettingsError, match=f"{name} is .*{value}"):
-        FinetuneSettings(**{name: value})

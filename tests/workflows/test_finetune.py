@@ -14,7 +14,7 @@ from cellwright.evaluation.classifiers import fit_tuned
 from cellwright.representations.encoder import EncoderRun
 from cellwright.representations.finetuned import FinetunedRun
 from cellwright.representations.loading import load
-from cellwright.training.finetuning import FinetuneSettings
+from cellwright.training.finetune_settings import FinetuneSettings
 from cellwright.workflows.finetune import finetune
 from cellwright.workflows.finetune_methods import Contest, answer_fold, carve, method_names
 from cellwright.workflows.subject import read_subject

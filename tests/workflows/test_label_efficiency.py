@@ -11,7 +11,7 @@ import pytest
 from cellwright.errors import SettingsError
 from cellwright.evaluation.folds import Design, Fold
 from cellwright.representations.loading import load
-from cellwright.training.finetuning import FinetuneSettings
+from cellwright.training.finetune_settings import FinetuneSettings
 from cellwright.workflows import label_efficiency as module
 from cellwright.workflows.finetune import finetune
 from cellwright.workflows.finetune_methods import FINETUNED, Contest, method_names

@@ -192,7 +192,7 @@ def finetune(
     Example: cellwright finetune runs/neurons neurons.h5ad --label subtype -o finetuned
     """
     from cellwright.evaluation.classifiers import CLASSIFIERS
-    from cellwright.training.finetuning import FinetuneSettings
+    from cellwright.training.finetune_settings import FinetuneSettings
     from cellwright.workflows.designs import require_passed
     from cellwright.workflows.finetune import finetune as tune
     from cellwright.workflows.label_efficiency import read_sizes

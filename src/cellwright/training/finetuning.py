@@ -6,26 +6,20 @@ import copy
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from lightning_fabric import Fabric
 from numpy.typing import NDArray
-from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import log_loss
-from torch import Tensor
 
-from cellwright.errors import DataError, SettingsError
+from cellwright.errors import DataError
 from cellwright.models.freezing import Encoder, freeze_layers, quick_copy
 from cellwright.models.heads import BinClassifier, ClassHead, RankClassifier, TokenClassifier
 from cellwright.models.lora import add_lora, merge_lora
 from cellwright.models.rank_encoder import RankEncoder
-from cellwright.training.hardware import (
-    accelerator_in_use,
-    check_accelerator,
-    fabric_precision,
-)
+from cellwright.training.finetune_settings import FinetuneSettings
+from cellwright.training.head_start import start_head
 from cellwright.training.labelled import (
     CellLabels,
     CellTokens,
@@ -35,7 +29,6 @@ from cellwright.training.labelled import (
     pooled,
 )
 from cellwright.training.loop import fit
-from cellwright.training.processes import calm
 from cellwright.training.run_folder import RunFolder
 from cellwright.training.token_labels import (
     IGNORED,
@@ -44,97 +37,10 @@ from cellwright.training.token_labels import (
     token_means,
 )
 
-__all__ = [
-    "CellClassifier",
-    "CellLabels",
-    "FinetuneSettings",
-    "FittedCellClassifier",
-    "FittedGeneClassifier",
-    "TokenLabels",
-    "finetune_cells",
-    "finetune_genes",
-]
-
 log = logging.getLogger("cellwright.training.finetuning")
 
 CellClassifier = BinClassifier | RankClassifier
-# Inverse strengths of the penalty that the starting head is chosen from, on validation cells.
-_STRENGTHS = (0.001, 0.01, 0.1, 1.0)
 _HEAD_ROWS, _HEAD_CELLS = 10_000, 500
-
-
-@dataclass(frozen=True)
-class FinetuneSettings:
-    """Settings of fine-tuning.
-
-    freeze_layers: the embedding and so many of the lowest layers stay as they are (0: nothing
-    does); lora_rank: train a low-rank change of the other layers instead of their weights (None:
-    the weights); head_start: ``probe`` starts the head at a linear classifier of the frozen
-    vectors, ``zeros`` at nothing; class_weight: ``balanced`` or None; val: share of the training
-    cells that chooses when to stop; patience: stops after so many epochs without a better
-    validation loss; max_cells: most cells that ``finetune_genes`` learns from.
-
-    Raises
-    ------
-    SettingsError
-        If a value cannot work; the sentence holds it.
-    """
-
-    seed: int = 0
-    freeze_layers: int = 0
-    lora_rank: int | None = None
-    lora_alpha: float = 16.0
-    head_start: Literal["probe", "zeros"] = "probe"
-    head_dropout: float = 0.1
-    class_weight: str | None = "balanced"
-    val: float = 0.2
-    epochs: int = 10
-    batch_size: int = 16
-    learning_rate: float = 5e-4
-    weight_decay: float = 1e-2
-    schedule: Literal["one-cycle", "constant"] = "one-cycle"
-    warmup_share: float = 0.1
-    clip_norm: float = 1.0
-    patience: int | None = 3
-    precision: Literal["auto", "bf16", "float32"] = "auto"
-    accelerator: Literal["auto", "cpu", "cuda", "mps"] = "auto"
-    max_cells: int = 10_000
-
-    def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size", "max_cells"):
-            if getattr(self, name) < 1:
-                raise SettingsError(f"{name} is {getattr(self, name)}, expected at least 1")
-        for name in ("learning_rate", "clip_norm", "lora_alpha"):
-            if not getattr(self, name) > 0:
-                raise SettingsError(f"{name} is {getattr(self, name)}, expected above 0")
-        for name in ("seed", "freeze_layers", "weight_decay"):
-            if not getattr(self, name) >= 0:
-                raise SettingsError(f"{name} is {getattr(self, name)}, expected 0 or more")
-        for name in ("val", "warmup_share", "head_dropout"):
-            if not 0 <= getattr(self, name) < 1:
-                raise SettingsError(f"{name} is {getattr(self, name)}, expected 0 up to below 1")
-        for name in ("lora_rank", "patience"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise SettingsError(f"{name} is {value}, expected at least 1")
-        for name, known in (
-            ("head_start", ("probe", "zeros")),
-            ("class_weight", ("balanced", None)),
-            ("schedule", ("one-cycle", "constant")),
-            ("precision", ("auto", "bf16", "float32")),
-            ("accelerator", ("auto", "cpu", "cuda", "mps")),
-        ):
-            if getattr(self, name) not in known:
-                listed = " or ".join(map(repr, known))
-                raise SettingsError(f"{name} is {getattr(self, name)!r}, expected {listed}")
-
-    def fabric(self) -> Fabric:
-        """One process on the hardware asked for."""
-        check_accelerator(self.accelerator)
-        on = accelerator_in_use(self.accelerator)
-        precision: Any = fabric_precision(self.precision, on)
-        with calm():
-            return Fabric(accelerator=on, devices=1, precision=precision)
 
 
 @dataclass(frozen=True)
@@ -230,7 +136,7 @@ def finetune_cells(
         head_rows = np.sort(rng.choice(train, _HEAD_ROWS, replace=False))
     x_md = pooled(model, tokens, head_rows, fabric.device)
     val_md = pooled(model, tokens, val, fabric.device) if len(val) else None
-    _start_head(model.head, x_md, codes_n[head_rows], val_md, codes_n[val], settings)
+    start_head(model.head, x_md, codes_n[head_rows], val_md, codes_n[val], settings)
     fitted, history, best_epoch, seconds, trained = _fit(
         model, objective, settings, fabric, folder, on_epoch, stop=len(val) > 0
     )
@@ -296,7 +202,7 @@ def finetune_genes(
     finite_v = torch.isfinite(means_vd).all(1).numpy()
     known = np.flatnonzero((learn_v >= 0) & finite_v)
     validating = np.flatnonzero(val_v & finite_v)
-    _start_head(
+    start_head(
         model.head,
         means_vd[known],
         learn_v[known],
@@ -340,42 +246,6 @@ def _fit(
     model.requires_grad_(True)
     history = [{"epoch": 0.0, **begun}, *fitted.history]
     return model.cpu().eval(), history, best_epoch, fitted.seconds, trained
-
-
-def _start_head(
-    head: ClassHead,
-    x_md: Tensor,
-    codes_m: NDArray[np.int64],
-    val_md: Tensor | None,
-    val_codes: NDArray[np.int64],
-    settings: FinetuneSettings,
-) -> None:
-    """Standardise the head on the training vectors, and start it at the probe validated best."""
-    head.standardise(x_md.to(head.centre_d.device))
-    if settings.head_start == "zeros":
-        return
-    centre_d, spread_d = head.centre_d.cpu(), head.spread_d.cpu()
-    scaled = ((x_md - centre_d) / spread_d).double().numpy()
-    present = np.unique(codes_m)
-    probes = []
-    for strength in _STRENGTHS if val_md is not None else (0.1,):
-        probe = LogisticRegression(C=strength, class_weight=settings.class_weight, max_iter=500)
-        probes.append(probe.fit(scaled, codes_m))
-    best = probes[0]
-    known = np.isin(val_codes, present)
-    if val_md is not None and known.any():
-        val = ((val_md - centre_d) / spread_d).double().numpy()[known]
-        losses = [log_loss(val_codes[known], p.predict_proba(val), labels=present) for p in probes]
-        best = probes[int(np.argmin(losses))]
-    weight_kd = torch.zeros_like(head.linear.weight.cpu())
-    # A class without training examples: far below the others.
-    bias_k = torch.full_like(head.linear.bias.cpu(), -10.0)
-    coef, intercept = best.coef_, best.intercept_
-    if len(present) == 2:  # one row in scikit-learn: half of it on each side
-        coef, intercept = np.vstack([-coef, coef]) / 2, np.r_[-intercept, intercept] / 2
-    weight_kd[present] = torch.from_numpy(coef).float()
-    bias_k[present] = torch.from_numpy(intercept).float()
-    head.start(weight_kd, bias_k)
 
 
 def _validation_genes(label_v: NDArray[np.int64], settings: FinetuneSettings) -> NDArray[np.bool_]:

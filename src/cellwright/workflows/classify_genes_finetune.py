@@ -16,7 +16,8 @@ from cellwright.interfaces import Predictions
 from cellwright.representations.geneformer import GeneformerRun
 from cellwright.representations.geneformer_pooling import PackedCells
 from cellwright.tokens.ranked import RankedTokenizer
-from cellwright.training.finetuning import FinetuneSettings, finetune_genes
+from cellwright.training.finetune_settings import FinetuneSettings
+from cellwright.training.finetuning import finetune_genes
 from cellwright.workflows.classify_genes_views import GeneSubject
 
 log = logging.getLogger("cellwright.workflows.classify_genes")

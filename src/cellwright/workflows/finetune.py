@@ -32,7 +32,7 @@ from cellwright.representations.finetuned import (
     new_classifier,
 )
 from cellwright.representations.loading import load_encoder
-from cellwright.training.finetuning import FinetuneSettings
+from cellwright.training.finetune_settings import FinetuneSettings
 from cellwright.workflows import finetune_folder
 from cellwright.workflows.designs import (
     batch_column,

@@ -15,7 +15,8 @@ from cellwright.data.stratify import choose_cells, choose_groups
 from cellwright.errors import SettingsError
 from cellwright.evaluation.classifiers import CLASSIFIERS, fit_tuned
 from cellwright.representations.finetuned import Base, cell_tokens, new_classifier, random_start
-from cellwright.training.finetuning import FinetuneSettings, FittedCellClassifier, finetune_cells
+from cellwright.training.finetune_settings import FinetuneSettings
+from cellwright.training.finetuning import FittedCellClassifier, finetune_cells
 from cellwright.training.labelled import CellTokens
 from cellwright.workflows.subject import Subject
 from cellwright.workflows.views import SIMPLE, Views
