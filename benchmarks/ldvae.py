@@ -2,14 +2,17 @@
 
 Simulated cortex of the protocol's size, 9,000 training cells × 29,651 genes with about 15 % of the
 entries not zero; the same batch size, latent, likelihood, library, threads and allocator on both
-sides. Each side runs in a process of its own that trains an epoch when told to, so that the epochs
-take turns and what else the machine does falls on both. Prints seconds per epoch of both (median,
-the first epoch left out; validation on neither side), the ratio, and peak memory.
+sides; our counts once in memory and once on disk (``cellwright ldvae --from-disk``). Each side runs in
+a process of its own that trains an epoch when told to, so that the epochs take turns and what else the
+machine does falls on all. Prints seconds per epoch of each (median, the first epoch left out;
+validation on no side), the ratios, and peak memory, imports and reading the file included.
 
 ``--elbo`` trains both to early stopping instead (long: hours) and prints the full-KL negative ELBO of
 1,000 held-out cells, scvi-tools' weights evaluated by the same code as ours; ``--seeds`` repeats it.
 ``--library latent`` compares the learned library size. ``--allocator keep`` lets glibc keep freed
-memory, on both sides.
+memory, on both sides. ``--side-by-side FILE --label COLUMN`` trains both for ``--max-epochs`` on four
+fifths of real cells, once per seed, and compares the last weights on the other fifth: ELBO, and the
+accuracy of a probe of the label on the latent, both paired by cell.
 """
 
 from __future__ import annotations
@@ -45,14 +48,19 @@ def main() -> None:
     options.add_argument("--precision", choices=("auto", "float32"), default="auto")
     options.add_argument("--allocator", choices=("plain", "keep"), default="plain")
     options.add_argument("--elbo", action="store_true")
+    options.add_argument("--side-by-side", type=Path, metavar="FILE")
+    options.add_argument("--label", default="classified")
     options.add_argument("--seeds", type=int, nargs="+", default=[0])
     options.add_argument("--max-epochs", type=int, default=400)
-    options.add_argument("--worker", choices=("ours", "scvi"), help=argparse.SUPPRESS)
+    options.add_argument("--worker", choices=("ours", "disk", "scvi"), help=argparse.SUPPRESS)
     options.add_argument("--file", type=Path, help=argparse.SUPPRESS)
     options.add_argument("--seed", type=int, default=0, help=argparse.SUPPRESS)
     given = options.parse_args()
     if given.worker:
-        {"ours": ours, "scvi": theirs}[given.worker](given)
+        {"ours": ours, "disk": ours, "scvi": theirs}[given.worker](given)
+        return
+    if given.side_by_side:
+        side_by_side(given)
         return
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "cortex.h5ad"
@@ -77,7 +85,7 @@ def main() -> None:
 
 def rates(given: argparse.Namespace, file: Path) -> None:
     """Epochs in turn, seconds and memory."""
-    sides = {side: started(given, file, side, 0) for side in ("ours", "scvi")}
+    sides = {side: started(given, file, side, 0) for side in ("ours", "disk", "scvi")}
     for side in sides.values():
         answer(side)  # ready
     seconds: dict[str, list[float]] = {side: [] for side in sides}
@@ -98,10 +106,11 @@ def rates(given: argparse.Namespace, file: Path) -> None:
     median = {name: statistics.median(spent) for name, spent in seconds.items()}
     for name in sides:
         print(f"{name:5s} {median[name]:7.2f} s an epoch, peak {memory[name] / 1e6:,.0f} MB")
-    print(
-        f"scvi-tools / ours: {median['scvi'] / median['ours']:.2f}x the seconds; "
-        f"ours / scvi-tools: {memory['ours'] / memory['scvi']:.2f} of the memory"
-    )
+    for name, words in (("ours", "ours in memory"), ("disk", "ours from disk")):
+        print(
+            f"scvi-tools / {words}: {median['scvi'] / median[name]:.2f}x the seconds; "
+            f"{words} / scvi-tools: {memory[name] / memory['scvi']:.2f} of the memory"
+        )
 
 
 def elbos(given: argparse.Namespace, file: Path) -> None:
@@ -123,6 +132,110 @@ def elbos(given: argparse.Namespace, file: Path) -> None:
         print(f"{name:5s} {statistics.mean(values):.2f}, standard deviation {spread:.2f}")
 
 
+def side_by_side(given: argparse.Namespace) -> None:
+    """The same cells and epochs on both sides: held-out ELBO and annotation from the latent."""
+    import torch
+
+    torch.set_num_threads(given.threads)
+    from cellwright.data.reading import counts_of, read_cells
+    from cellwright.evaluation.probe import Standardized
+    from cellwright.training.linear_vae_fit import prepared, trained
+    from cellwright.training.linear_vae_objective import latent_means
+    from cellwright.training.linear_vae_settings import LDVAESettings
+    from cellwright.training.packed_counts import PackedCounts
+
+    cells = read_cells(given.side_by_side)
+    counts_ng = counts_of(cells)
+    classes, codes_n = np.unique(cells.obs[given.label].astype(str), return_inverse=True)
+    fold_n = np.random.default_rng(0).permutation(len(codes_n)) % 5
+    train, test = np.flatnonzero(fold_n > 0), np.flatnonzero(fold_n == 0)
+    print(
+        f"{given.side_by_side.name}: {len(train):,} training and {len(test):,} test cells × "
+        f"{cells.n_vars:,} genes, {len(classes)} classes of {given.label}, latent {given.latent}, "
+        f"{given.max_epochs} epochs, library {given.library}"
+    )
+    found: dict[str, list[Any]] = {"elbo": [], "right": []}
+    for seed in given.seeds:
+        settings = LDVAESettings(
+            latent=given.latent,
+            batch_size=given.batch,
+            library=given.library,
+            precision=given.precision,
+            seed=seed,
+            epochs=given.max_epochs,
+            kl_warmup=given.max_epochs // 2,
+            patience=None,
+        )
+        packed_train, packed_test = (PackedCounts.of_matrix(counts_ng[r]) for r in (train, test))
+        zeros = (np.zeros(len(r), np.int64) for r in (train, test))
+        done = trained(*prepared(packed_train, packed_test, *zeros, settings), None)
+        done.model.load_state_dict(done.fitted.last)
+        elbos, rights = [], []
+        for model in (done.model, scvi_trained(counts_ng[train], given, seed)):
+            elbos.append(elbo_of_cells(model, counts_ng[test]))
+            latent_nd = latent_means(model, PackedCounts.of_matrix(counts_ng))
+            probe = Standardized(latent_nd[train]).fit(codes_n[train], tuple(classes))
+            rights.append(probe.predict(latent_nd[test]) == codes_n[test])
+        found["elbo"].append(elbos)
+        found["right"].append(rights)
+        print(
+            f"seed {seed}: negative ELBO ours {-elbos[0].mean():.2f}, scvi {-elbos[1].mean():.2f}; "
+            f"accuracy ours {rights[0].mean():.4f}, scvi {rights[1].mean():.4f}",
+            flush=True,
+        )
+    for what, words in (("elbo", "ELBO, nats a cell"), ("right", "accuracy")):
+        # Seeds averaged within a cell; cells resampled.
+        mean_2n = np.asarray(found[what], dtype=np.float64).mean(0)
+        gap_n = mean_2n[0] - mean_2n[1]
+        drawn = np.random.default_rng(0).integers(0, len(gap_n), (2000, len(gap_n)))
+        low, high = np.quantile(gap_n[drawn].mean(1), [0.025, 0.975])
+        print(f"{words}: ours minus scvi-tools {gap_n.mean():+.4f} [{low:+.4f}, {high:+.4f}]")
+
+
+def scvi_trained(counts_ng: sp.csr_matrix, given: argparse.Namespace, seed: int) -> Any:
+    """scvi-tools' model after the same epochs, as ours."""
+    import warnings
+
+    warnings.simplefilter("ignore")
+    scvi = quiet_scvi(seed)
+    from cellwright.representations.scvi_model import linear_vae_of
+
+    cells = ad.AnnData(counts_ng)
+    scvi.model.LinearSCVI.setup_anndata(cells)
+    model = scvi.model.LinearSCVI(
+        cells, n_latent=given.latent, use_observed_lib_size=given.library == "observed"
+    )
+    model.train(max_epochs=given.max_epochs, train_size=1.0, **training(given))
+    return linear_vae_of(model.module).eval()
+
+
+def elbo_of_cells(model: Any, counts_ng: sp.csr_matrix, draws: int = 5) -> Any:
+    """ELBO of every cell in nats, mean over draws of the latent; the same draws for every model."""
+    import torch
+
+    from cellwright.models.linear_vae import kl_normal, log_nb
+
+    counts = torch.from_numpy(counts_ng.toarray().astype(np.float32))
+    generator = torch.Generator().manual_seed(0)
+    zero = torch.zeros(())
+    with torch.no_grad():
+        latent = model.encoder(counts.log1p())
+        total_n = -kl_normal(latent, zero, zero + 1).sum(-1)
+        library = None
+        if model.library_encoder is not None:
+            library = model.library_encoder(counts.log1p())
+            mean, variance = model.log_library_mean_b[0], model.log_library_variance_b[0]
+            total_n -= kl_normal(library, mean, variance).sum(-1)
+        for _ in range(draws):
+            z_nd = latent.at(torch.randn(latent.mean_nd.shape, generator=generator))
+            size_n1 = counts.sum(1, keepdim=True)
+            if library is not None:
+                size_n1 = library.at(torch.randn(len(counts), 1, generator=generator)).exp()
+            mean_ng = size_n1 * model.decoder(z_nd).softmax(-1)
+            total_n += log_nb(counts, mean_ng, model.log_dispersion_g.exp()).sum(-1) / draws
+    return total_n.numpy()
+
+
 def ours(given: argparse.Namespace) -> None:
     """The worker of our side."""
     import torch
@@ -131,7 +244,8 @@ def ours(given: argparse.Namespace) -> None:
     from cellwright.training.linear_vae_fit import prepared, trained
     from cellwright.training.linear_vae_settings import LDVAESettings
 
-    train, held = packed(given.file), packed(held_out(given.file))
+    file = given.file
+    train, held = (packed(one, given.worker == "disk") for one in (file, held_out(file)))
     settings = LDVAESettings(
         latent=given.latent,
         batch_size=given.batch,
@@ -166,19 +280,15 @@ def ours(given: argparse.Namespace) -> None:
 
 def theirs(given: argparse.Namespace) -> None:
     """The worker of scvi-tools' side."""
-    import logging
     import warnings
 
     warnings.simplefilter("ignore")
     import torch
 
     torch.set_num_threads(given.threads)
-    import scvi
     from lightning.pytorch.callbacks import Callback
 
-    logging.getLogger("scvi").setLevel(logging.ERROR)
-    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
-    scvi.settings.seed = given.seed
+    scvi = quiet_scvi(given.seed)
     cells = ad.read_h5ad(given.file)
     if given.elbo:
         cells = ad.concat([cells, ad.read_h5ad(held_out(given.file))], index_unique="-")
@@ -186,13 +296,6 @@ def theirs(given: argparse.Namespace) -> None:
     model = scvi.model.LinearSCVI(
         cells, n_latent=given.latent, use_observed_lib_size=given.library == "observed"
     )
-    quiet: dict[str, Any] = {
-        "accelerator": "cpu",
-        "batch_size": given.batch,
-        "enable_progress_bar": False,
-        "logger": None,
-        "plan_kwargs": {"n_epochs_kl_warmup": given.max_epochs // 2},
-    }
     if given.elbo:
         from cellwright.representations.scvi_model import linear_vae_of
         from cellwright.training.linear_vae_objective import LinearVAEObjective
@@ -204,7 +307,7 @@ def theirs(given: argparse.Namespace) -> None:
             train_size=given.cells / cells.n_obs,
             shuffle_set_split=False,
             early_stopping=True,
-            **quiet,
+            **training(given),
         )
         seconds = time.perf_counter() - start
         held = packed(held_out(given.file))
@@ -230,19 +333,48 @@ def theirs(given: argparse.Namespace) -> None:
             say(seconds=time.perf_counter() - self.start)
 
     say(ready=True)
-    model.train(max_epochs=given.epochs + 1, train_size=1.0, callbacks=[InTurn()], **quiet)
+    model.train(
+        max_epochs=given.epochs + 1, train_size=1.0, callbacks=[InTurn()], **training(given)
+    )
     heard("end")
     say(bytes=peak())
 
 
-def packed(file: Path) -> Any:
+def quiet_scvi(seed: int) -> Any:
+    """scvi-tools, seeded, that says nothing of its progress."""
+    import logging
+
+    import scvi
+
+    logging.getLogger("scvi").setLevel(logging.ERROR)
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    scvi.settings.seed = seed
+    return scvi
+
+
+def training(given: argparse.Namespace) -> dict[str, Any]:
+    """How scvi-tools is told to train."""
+    return {
+        "accelerator": "cpu",
+        "batch_size": given.batch,
+        "enable_progress_bar": False,
+        "logger": None,
+        "plan_kwargs": {"n_epochs_kl_warmup": given.max_epochs // 2},
+    }
+
+
+def packed(file: Path, on_disk: bool = False) -> Any:
     """The counts of a file in our form, read in blocks."""
     from cellwright.data.blocks import iter_blocks
+    from cellwright.data.disk.aside import AsideFile
     from cellwright.data.reading import read_cells
-    from cellwright.training.packed_counts import PackedCounts
+    from cellwright.training.packed_counts import CountsOnDisk, PackedCounts
 
     cells = read_cells(file, backed=True)
-    return PackedCounts.of(block.counts_ng for block in iter_blocks(cells, block_cells=256))
+    blocks = (block.counts_ng for block in iter_blocks(cells, block_cells=256))
+    if on_disk:
+        return CountsOnDisk.of(blocks, AsideFile(file.parent))
+    return PackedCounts.of(blocks)
 
 
 def held_out(file: Path) -> Path:
@@ -320,10 +452,12 @@ def heard(word: str) -> None:
 
 
 def peak() -> int:
-    """The most memory this process has held, in bytes."""
-    import resource
+    """The most memory this process has held, in bytes.
 
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    Not ``ru_maxrss``, which begins at what the parent held when it started this process.
+    """
+    status = Path("/proc/self/status").read_text()
+    return int(status.split("VmHWM:")[1].split()[0]) * 1024
 
 
 if __name__ == "__main__":

@@ -60,14 +60,14 @@ class Workspace:
     """Buffers for batches of up to ``cells`` cells, reused from step to step.
 
     Fresh memory of this size costs as much in page faults as the arithmetic on it. A second batch
-    put into the buffers before the backward pass of the first is noticed.
+    put into the buffers before the backward pass of the first is noticed. ``bf16`` may be switched
+    between batches: both precisions take the same memory.
     """
 
     def __init__(self, cells: int, genes: int, *, bf16: bool, threads: int) -> None:
         self.bf16, self.threads, self.used = bf16, threads, 0
         self._logits_ng = torch.empty(cells, genes)
-        kind = torch.bfloat16 if bf16 else torch.float32
-        self._log1p_ng = torch.empty(cells, genes, dtype=kind)
+        self._log1p_ng = torch.empty(cells, genes)
         self.slope = np.empty((threads, genes), dtype=np.float32)
         self.log = np.empty((threads, genes), dtype=np.float32)
         self.theta = np.empty((threads, genes), dtype=np.float32)
@@ -81,6 +81,8 @@ class Workspace:
         out_ng = self._log1p_ng[: len(rows)]
         given = (rows.offsets_n, rows.columns, rows.counts)
         if self.bf16:
+            half = self._log1p_ng.view(-1).view(torch.bfloat16)
+            out_ng = half[: out_ng.numel()].view(out_ng.shape)
             bits_ng = out_ng.view(torch.uint16).numpy()
             self.each(len(rows), lambda _, a, b: log1p_rows_bf16(bits_ng, a, b, *given, _table()))
         else:

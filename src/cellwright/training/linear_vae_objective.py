@@ -48,7 +48,7 @@ class LinearVAEObjective:
         self.train_codes_n, self.val_codes_n = train_codes_n, val_codes_n
         self.settings, self.bf16 = settings, bf16
         self.warmup_epochs = settings.warmup_epochs(len(train))
-        self._spaces: dict[bool, Workspace] = {}
+        self._held: Workspace | None = None
         self._sums, self._cells, self._weight = np.zeros(3), 0, 0.0
 
     def __len__(self) -> int:
@@ -165,13 +165,12 @@ class LinearVAEObjective:
         return found
 
     def _space(self, n: int, bf16: bool) -> Workspace:
-        held = self._spaces.get(bf16)
-        if held is None or held.logits(n).shape[0] < n:
+        if self._held is None or self._held.logits(n).shape[0] < n:
             # A last batch of one takes a second cell, so two is the least.
-            cells = max(self.settings.batch_size, n, 2)
-            held = Workspace(cells, self.train.genes, bf16=bf16, threads=torch.get_num_threads())
-            self._spaces[bf16] = held
-        return held
+            cells, threads = max(self.settings.batch_size, n, 2), torch.get_num_threads()
+            self._held = Workspace(cells, self.train.genes, bf16=bf16, threads=threads)
+        self._held.bf16 = bf16
+        return self._held
 
 
 @torch.no_grad()
