@@ -8,11 +8,14 @@ import torch
 from scipy.special import logsumexp
 
 from cellwright.models.reverse_sets import (
+    SHARPNESS,
+    SHORTEST,
     SetHead,
     SetScores,
     gene_loss,
     set_loss,
     set_marginals,
+    set_table,
 )
 
 SEEN = torch.tensor([True, True, False, True, True])
@@ -21,15 +24,15 @@ SEEN = torch.tensor([True, True, False, True, True])
 @pytest.fixture
 def scores() -> SetScores:
     torch.manual_seed(0)
-    pair = torch.randn(5, 5)
-    return SetScores(torch.randn(3, 5), pair + pair.T, torch.tensor([0.3, -0.2]))
+    length = 0.5 + torch.rand(5, 5)
+    return SetScores(torch.randn(3, 5), length + length.T, torch.tensor([0.3, -0.2]))
 
 
 def _by_hand(scores: SetScores, q: int) -> dict[tuple[int, ...], float]:
     seen = [0, 1, 3, 4]
-    gene, pair = scores.gene_qc[q].numpy(), scores.pair_cc.numpy()
-    one = {(a,): gene[a] + 0.3 for a in seen}
-    two = {(a, b): gene[a] + gene[b] - pair[a, b] - 0.2 for a, b in combinations(seen, 2)}
+    gene, length = scores.gene_qc[q].numpy(), scores.length_cc.numpy()
+    one = {(a,): gene[a] / length[a, a] + 0.3 for a in seen}
+    two = {(a, b): (gene[a] + gene[b]) / length[a, b] - 0.2 for a, b in combinations(seen, 2)}
     return one | two
 
 
@@ -56,19 +59,19 @@ def test_marginals_are_the_odds_summed_over_sets(scores: SetScores) -> None:
             assert found[q, gene] == pytest.approx(inside - outside, abs=1e-6)
 
 
-def test_the_head_scores_minus_half_the_squared_distance() -> None:
+def test_the_head_scores_sets_by_the_cosine_with_the_sum_of_codes() -> None:
     torch.manual_seed(1)
     head = SetHead(4, 6)
     code = torch.randn(2, 6)
-    scores = head(code)
+    table = set_table(head(code), torch.ones(4, dtype=torch.bool))
+    short = SHORTEST * (head.code_cd**2).sum(dim=1).mean()
     for q in range(2):
-        values = []
-        for a, b in combinations(range(4), 2):
-            found = scores.gene_qc[q, a] + scores.gene_qc[q, b] - scores.pair_cc[a, b]
-            distance = ((code[q] - head.code_cd[a] - head.code_cd[b]) ** 2).sum()
-            values.append((found + 0.5 * distance).item())
-        # The same for every pair: half the squared length of the query's code.
-        assert values == pytest.approx([0.5 * (code[q] ** 2).sum().item()] * 6, abs=1e-5)
+        for a in range(4):
+            for b in range(4):
+                whole = head.code_cd[a] + (head.code_cd[b] if a != b else 0)
+                length = (whole @ whole + short).sqrt()
+                cosine = code[q] @ whole / code[q].norm() / length
+                assert table[q, a, b].item() == pytest.approx(SHARPNESS * cosine.item(), abs=1e-4)
 
 
 def test_losses_of_genes_one_by_one() -> None:

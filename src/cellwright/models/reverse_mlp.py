@@ -10,23 +10,23 @@ from torch import Tensor, nn
 
 from cellwright.models.reverse_sets import SetHead, SetScores
 
-FLOOR = 0.25
 Inputs = Literal["shift", "expression", "both"]
 
 
 class GroupInput(nn.Module):
-    """Shift and expression of a group in units of the spread of control groups of that size.
+    """Shift and expression of a group on one scale: the spread of control groups of that size, over all genes.
 
-    Standard deviations are floored at a quarter of the median over genes that vary.
+    Genes keep their own spread: on the log scale those that vary most also tell most, and a
+    spread of one for each would raise the noise of silent genes to their level.
     """
 
-    scale_g: Tensor
+    scale: Tensor
     centre_g: Tensor
 
     def __init__(self, genes: int, inputs: Inputs = "shift") -> None:
         super().__init__()
         self.genes, self.inputs = genes, inputs
-        self.register_buffer("scale_g", torch.ones(genes))
+        self.register_buffer("scale", torch.ones(()))
         self.register_buffer("centre_g", torch.zeros(genes))
 
     @property
@@ -36,23 +36,25 @@ class GroupInput(nn.Module):
     @torch.no_grad()
     def standardise(self, sd_g: Tensor, centre_g: Tensor, k: int) -> None:
         """From the spread of control cells, the mean of controls, and cells in a group."""
-        varies = sd_g[sd_g > 0]
-        floor = FLOOR * float(varies.median()) if len(varies) else 1.0
-        self.scale_g.copy_(k**0.5 / sd_g.clamp(min=floor))
+        spread = float((sd_g**2).mean()) ** 0.5
+        self.scale.fill_(k**0.5 / spread if spread > 0 else 1.0)
         self.centre_g.copy_(centre_g)
 
     def forward(self, shift_qg: Tensor, mean_qg: Tensor) -> Tensor:
         """(q, width)."""
         parts = []
         if self.inputs in ("shift", "both"):
-            parts.append(shift_qg * self.scale_g)
+            parts.append(shift_qg * self.scale)
         if self.inputs in ("expression", "both"):
-            parts.append((mean_qg - self.centre_g) * self.scale_g)
+            parts.append((mean_qg - self.centre_g) * self.scale)
         return torch.cat(parts, dim=1)
 
 
 class Trunk(nn.Module):
-    """Hidden layers beside a linear way around them, so that what is linear need not be learned twice."""
+    """Hidden layers beside a linear way around them, on top of which they begin at nothing.
+
+    What is linear need not be learned twice, and the way around may start where a linear model is.
+    """
 
     def __init__(self, inputs: int, hidden: Sequence[int], width: int, dropout: float) -> None:
         super().__init__()
@@ -63,7 +65,10 @@ class Trunk(nn.Module):
             layers += [nn.Linear(inputs, size), nn.GELU(), nn.Dropout(dropout)]
             inputs = size
         if hidden:
-            layers.append(nn.Linear(inputs, width))
+            last = nn.Linear(inputs, width)
+            nn.init.zeros_(last.weight)
+            nn.init.zeros_(last.bias)
+            layers.append(last)
         self.hidden = nn.Sequential(*layers) if hidden else None
 
     def forward(self, x_qi: Tensor) -> Tensor:
@@ -72,8 +77,31 @@ class Trunk(nn.Module):
         code_qd: Tensor = self.around(x_qi)
         return code_qd if self.hidden is None else code_qd + self.hidden(x_qi)
 
+    @torch.no_grad()
+    def start(self, weight_di: Tensor, bias_d: Tensor) -> None:
+        """Begin at a linear map into the first dims of the code; the other dims begin at zero."""
+        nn.init.zeros_(self.around.weight)
+        nn.init.zeros_(self.around.bias)
+        self.around.weight[: len(weight_di), : weight_di.shape[1]] = weight_di
+        self.around.bias[: len(bias_d)] = bias_d
 
-class ReverseMLP(nn.Module):
+
+class StartsLinear(nn.Module):
+    """Input, trunk and head that may start where a linear forward model is."""
+
+    input: GroupInput
+    trunk: Trunk
+    head: SetHead
+
+    @torch.no_grad()
+    def start_at(self, project_dg: Tensor, common_d: Tensor, code_cd: Tensor) -> None:
+        """A query is told by the cosine of its shift, less the common one, and sums of effects."""
+        self.trunk.start(project_dg, -self.input.scale * common_d)
+        self.head.code_cd.zero_()
+        self.head.code_cd[:, : code_cd.shape[1]] = code_cd
+
+
+class ReverseMLP(StartsLinear):
     """A multilayer perceptron on the whole profile with a head that scores sets."""
 
     def __init__(

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from cellwright.models.reverse_sets import SetScores, set_marginals
+from cellwright.models.reverse_sets import SetScores, gene_scores, set_marginals
 
 
 class ReverseNetwork(nn.Module):
@@ -42,4 +42,4 @@ class ReverseNetwork(nn.Module):
         )
         if self.sets:
             return set_marginals(scores, self.scored_c)
-        return scores.gene_qc.double().masked_fill(~self.scored_c, -torch.inf)
+        return gene_scores(scores).double().masked_fill(~self.scored_c, -torch.inf)

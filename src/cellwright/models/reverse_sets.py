@@ -8,25 +8,29 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+# Of the softmax over sets at first: a cosine lies between -1 and 1.
+SHARPNESS = 20.0
+# Added to squared lengths of sums of codes, as a share of the mean squared length of a code.
+SHORTEST = 0.02
+
 
 class SetScores(NamedTuple):
-    """Score of a set: the sum over its genes, less what a pair shares, plus that of its size.
+    """Score of a set: the sum over its genes over the length of the set, plus that of its size.
 
-    gene_qc: of each gene; pair_cc: what two genes share, taken off a set of both (one for all
-    queries); size_2: of sets of one and of two genes.
+    gene_qc: of each gene; length_cc: of pairs, and of single genes on the diagonal, one for all
+    queries; size_2: of sets of one and of two genes.
     """
 
     gene_qc: Tensor
-    pair_cc: Tensor
+    length_cc: Tensor
     size_2: Tensor
 
 
 class SetHead(nn.Module):
-    """A query's code held against the sums of genes' codes.
+    """A query's code held against the sums of genes' codes, by their cosine.
 
-    Minus half the squared distance between the code of the query and the sum of the codes of a set
-    is, but for what is the same for every set, a sum over genes less the product of the two codes:
-    effects that add up need no parameter for pairs.
+    Effects that add up need no parameter for pairs, and the cosine leaves open how strongly the
+    guides of a query act.
 
     Parameters
     ----------
@@ -38,26 +42,40 @@ class SetHead(nn.Module):
 
     def __init__(self, candidates: int, width: int) -> None:
         super().__init__()
-        self.code_cd = nn.Parameter(torch.randn(candidates, width) * 0.1)
-        self.bias_c = nn.Parameter(torch.zeros(candidates))
+        self.code_cd = nn.Parameter(torch.randn(candidates, width) / width**0.5)
+        self.log_scale = nn.Parameter(torch.tensor(SHARPNESS).log())
         self.size_2 = nn.Parameter(torch.zeros(2))
 
-    def forward(self, code_qd: Tensor, extra_cd: Tensor | None = None) -> SetScores:
-        """Codes of queries to scores; ``extra_cd`` is added to the genes' codes."""
-        code_cd = self.code_cd if extra_cd is None else self.code_cd + extra_cd
-        gene_qc = code_qd @ code_cd.T - 0.5 * (code_cd**2).sum(dim=1) + self.bias_c
-        return SetScores(gene_qc, code_cd @ code_cd.T, self.size_2)
+    def forward(self, code_qd: Tensor) -> SetScores:
+        """Codes of queries to scores."""
+        return self.scores(code_qd, self.code_cd)
+
+    def scores(self, code_qd: Tensor, code_cd: Tensor) -> SetScores:
+        """The same with other codes of the genes."""
+        unit_qd = functional.normalize(code_qd, dim=1)
+        gram_cc = code_cd @ code_cd.T
+        square_c = torch.diagonal(gram_cc)
+        square_cc = square_c[:, None] + square_c[None, :] + 2 * gram_cc
+        alone_cc = torch.eye(len(square_c), device=square_c.device, dtype=torch.bool)
+        square_cc = torch.where(alone_cc, square_c, square_cc)
+        # Two genes that undo each other, or one that does nothing, have no direction.
+        length_cc = (square_cc + SHORTEST * square_c.mean()).sqrt()
+        return SetScores(self.log_scale.exp() * unit_qd @ code_cd.T, length_cc, self.size_2)
 
 
 def set_table(scores: SetScores, seen_c: Tensor) -> Tensor:
     """Score of every set of seen genes, (q, m, m): single genes on the diagonal, pairs beside it."""
     gene_qm = scores.gene_qc[:, seen_c]
-    pair_mm = scores.pair_cc[seen_c][:, seen_c]
+    length_mm = scores.length_cc[seen_c][:, seen_c]
+    alone_mm = torch.eye(gene_qm.shape[1], device=gene_qm.device, dtype=torch.bool)
     one, two = scores.size_2
-    table_qmm = gene_qm[:, :, None] + gene_qm[:, None, :] - pair_mm + two
-    places = torch.arange(gene_qm.shape[1], device=gene_qm.device)
-    table_qmm[:, places, places] = gene_qm + one
-    return table_qmm
+    sum_qmm = gene_qm[:, :, None] + gene_qm[:, None, :] * (~alone_mm)
+    return sum_qmm / length_mm + torch.where(alone_mm, one, two)
+
+
+def gene_scores(scores: SetScores) -> Tensor:
+    """Score of each gene alone, (q, c)."""
+    return scores.gene_qc / torch.diagonal(scores.length_cc)
 
 
 def _upper(table_qmm: Tensor) -> Tensor:

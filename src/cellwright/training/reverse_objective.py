@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from cellwright.models.reverse_network import ReverseNetwork
-from cellwright.models.reverse_sets import gene_loss, set_loss
+from cellwright.models.reverse_sets import gene_loss, gene_scores, set_loss
 from cellwright.training.batches import batches_per_epoch
 from cellwright.training.reverse_groups import (
     Groups,
@@ -126,7 +126,7 @@ class NamedGenes:
                 losses.append(set_loss(scores, batch.target_qc, seen_c))
             else:
                 found = gene_loss(
-                    self.settings.loss, scores.gene_qc[:, seen_c], batch.target_qc[:, seen_c]
+                    self.settings.loss, gene_scores(scores)[:, seen_c], batch.target_qc[:, seen_c]
                 )
                 losses.append(found)
         return torch.stack(losses).mean(dim=0)

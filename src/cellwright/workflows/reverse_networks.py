@@ -12,9 +12,10 @@ import scipy.sparse as sp
 import torch
 from numpy.typing import NDArray
 
-from cellwright.models.reverse_mlp import GroupInput
+from cellwright.models.reverse_candidates import KnownGenes, ReverseCrossAttention
+from cellwright.models.reverse_mlp import GroupInput, StartsLinear
 from cellwright.models.reverse_network import ReverseNetwork
-from cellwright.perturbation.gene_knowledge import GeneKnowledge
+from cellwright.perturbation.gene_knowledge import GeneKnowledge, pair_features
 from cellwright.perturbation.queries import control_means
 from cellwright.perturbation.reverse import Screen
 from cellwright.perturbation.reverse_audit import control_spread
@@ -24,10 +25,14 @@ from cellwright.training.reverse_build import build_network
 from cellwright.training.reverse_groups import Groups, ReverseCells
 from cellwright.training.reverse_objective import NamedGenes, predict_logits
 from cellwright.training.reverse_settings import NetworkSettings
+from cellwright.training.reverse_start import linear_start
 from cellwright.training.run_folder import RunFolder
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
+
+# Kinds of network that are told of gene knowledge; the others see cells alone.
+USE_KNOWLEDGE = ("graph", "cross-attention")
 
 
 @dataclass(frozen=True)
@@ -106,16 +111,19 @@ def fit_network(
         ``NAME_mrr`` and ``NAME_f1`` of the history.
     """
     model = network_of(cells, settings, knowledge)
-    chosen = len(cells.val_p) > 0
+    start_linear(model, cells, settings)
+    stops = len(cells.val_p) > 0
     found = fit(
         model,
         NamedGenes(cells, settings, watched),
-        settings if chosen else replace(settings, patience=None),
+        settings if stops else replace(settings, patience=None),
         OneDevice("cpu") if fabric is None else fabric,
         folder,
         resume=resume,
         on_epoch=on_epoch,
     )
+    # No validation condition may be one that the network can name.
+    chosen = found.best_epoch > 0
     model.load_state_dict(found.best if chosen else found.last)
     best = found.best_epoch if chosen else len(found.history)
     return FittedNetwork(model.eval(), settings, found.history, best, found.seconds)
@@ -125,11 +133,47 @@ def network_of(
     cells: ReverseCells, settings: NetworkSettings, knowledge: GeneKnowledge | None = None
 ) -> ReverseNetwork:
     """An untrained network that knows the scale of the genes and which of them it may name."""
-    model = build_network(settings, genes=cells.genes, candidates=cells.candidates)
+    known = knowledge if settings.kind in USE_KNOWLEDGE else None
+    pair_ccp = np.zeros((cells.candidates, cells.candidates, 0), dtype=np.float32)
+    if known is not None:
+        pair_ccp = pair_features(known)[1]
+    model = build_network(
+        settings,
+        genes=cells.genes,
+        candidates=cells.candidates,
+        features=0 if known is None else len(known.names_d),
+        pairs=pair_ccp.shape[2],
+    )
     centre_g = torch.from_numpy(cells.control_bg.mean(axis=0))
     for module in model.modules():
         if isinstance(module, GroupInput):
             module.standardise(torch.from_numpy(cells.sd_g), centre_g, settings.k)
+        if isinstance(module, ReverseCrossAttention):
+            module.choose(torch.from_numpy(cells.sd_g))
+        if isinstance(module, KnownGenes) and known is not None:
+            module.tell(
+                torch.from_numpy(known.measured_gd),
+                torch.from_numpy(known.candidate_cd),
+                torch.from_numpy(pair_ccp),
+            )
     model.seen_c.copy_(torch.from_numpy(cells.seen_c))
-    model.scored_c.copy_(model.seen_c)
+    if known is None:
+        model.scored_c.copy_(model.seen_c)
     return model
+
+
+def start_linear(model: ReverseNetwork, cells: ReverseCells, settings: NetworkSettings) -> None:
+    """Begin where a linear forward model of the training conditions is, if the network looks at shifts.
+
+    This is the first of what is learned: an untrained network knows no label.
+    """
+    if settings.inputs == "expression":
+        return
+    start = linear_start(cells, settings.width)
+    for module in model.modules():
+        if isinstance(module, StartsLinear):
+            module.start_at(
+                torch.from_numpy(start.project_dg),
+                torch.from_numpy(start.common_d),
+                torch.from_numpy(start.code_cd),
+            )
