@@ -10,6 +10,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from cellwright.errors import DataError, SettingsError
+from cellwright.perturbation.changed_columns import with_columns
 from cellwright.perturbation.count_law import mean_and_shape, scaled_down, scaled_up
 
 NORMAL = "normal"
@@ -132,13 +133,21 @@ def simulate_disease(
     can = np.ones(n, dtype=bool) if can_show_n is None else np.asarray(can_show_n, dtype=bool)
     shown_m = can[base_m] & (rng.random(len(base_m)) < settings.penetrance) & (program_m >= 0)
     totals_n = np.asarray(counts_ng.sum(axis=1)).ravel().astype(np.float64)
-    counts = sp.csr_matrix(counts_ng[base_m]).astype(np.int64)
-    counts.sort_indices()
+    shape = (len(base_m), counts_ng.shape[1])
+    drawn = sp.csr_matrix(shape, dtype=np.int64)
     for number, program in enumerate(programs):
         rows = np.flatnonzero(shown_m & (program_m == number))
-        counts = _with_program(
-            counts, rows, counts_ng, base_m[rows], dose_m[rows], types_n, totals_n, program, rng
-        )
+        # Columns first: taking rows would copy every gene of them.
+        own_ng = counts_ng[:, program.columns]
+        found = _drawn(rows, own_ng, base_m[rows], dose_m[rows], types_n, totals_n, program, rng)
+        drawn = drawn + sp.csr_matrix(found, shape=shape)
+    counts = with_columns(
+        counts_ng,
+        base_m,
+        np.where(shown_m, program_m, -1),
+        [program.columns for program in programs],
+        drawn,
+    )
     if settings.keep_depth:
         counts = _without_depth(
             counts, totals_n[base_m], can[base_m], shown_m, program_m, dose_m, programs, rng
@@ -175,29 +184,31 @@ def _assigned(
     return np.arange(n), program_n, dose_n
 
 
-def _with_program(
-    counts: sp.csr_matrix,
+def _drawn(
     rows: NDArray[np.int64],
-    counts_ng: sp.csr_matrix,
+    own_ng: sp.csr_matrix,
     base: NDArray[np.int64],
     dose: NDArray[np.float64],
     types_n: NDArray[np.str_],
     totals_n: NDArray[np.float64],
     program: Program,
     rng: np.random.Generator,
-) -> sp.csr_matrix:
-    """``counts`` with the program's genes drawn anew in ``rows``, whose base cells are ``base``."""
+) -> tuple[NDArray[np.int64], tuple[NDArray[np.int64], NDArray[np.int64]]]:
+    """Entries of the program's genes drawn anew in ``rows``, whose base cells are ``base``.
+
+    own_ng: the base counts of these genes alone.
+    """
     columns = program.columns
     share, shape = {}, {}
     if program.fold > 1:
         for kind in np.unique(types_n[base]):
             own = types_n == kind
-            share[kind], shape[kind] = mean_and_shape(counts_ng[own][:, columns], totals_n[own])
-    new_rows, new_columns, new_values = [], [], []
+            share[kind], shape[kind] = mean_and_shape(own_ng[own], totals_n[own])
+    values, at_rows, at_columns = [], [], []
     step = max(1, _BLOCK_VALUES // max(1, len(columns)))
     for start in range(0, len(rows), step):
         at = slice(start, start + step)
-        x = counts_ng[base[at]][:, columns].toarray().astype(np.int64)
+        x = own_ng[base[at]].toarray().astype(np.int64)
         fold = (program.fold ** dose[at])[:, None]
         if program.fold > 1:
             kinds = types_n[base[at]]
@@ -206,26 +217,14 @@ def _with_program(
         else:
             x = scaled_down(x, fold, rng)
         r, c = np.nonzero(x)
-        new_rows.append(rows[at][r])
-        new_columns.append(columns[c])
-        new_values.append(x[r, c])
-    if not new_rows:
-        return counts
-    hit = np.zeros(counts.shape[0], dtype=bool)
-    hit[rows] = True
-    of_program = np.zeros(counts.shape[1], dtype=bool)
-    of_program[columns] = True
-    counts = counts.copy()
-    row_t = np.repeat(np.arange(counts.shape[0]), np.diff(counts.indptr))
-    counts.data[hit[row_t] & of_program[counts.indices]] = 0
-    drawn = sp.csr_matrix(
-        (np.concatenate(new_values), (np.concatenate(new_rows), np.concatenate(new_columns))),
-        shape=counts.shape,
+        values.append(x[r, c])
+        at_rows.append(rows[at][r])
+        at_columns.append(columns[c])
+    none = [np.empty(0, dtype=np.int64)]
+    return np.concatenate(values or none), (
+        np.concatenate(at_rows or none),
+        np.concatenate(at_columns or none),
     )
-    counts = sp.csr_matrix(counts + drawn)
-    counts.eliminate_zeros()
-    counts.sort_indices()
-    return counts
 
 
 def _without_depth(
