@@ -27,10 +27,10 @@ from cellwright.perturbation.reverse_splits import named_splits, read_split
 from cellwright.representations.expression import log_normalized
 from cellwright.tokens.vocabulary import Vocabulary
 from cellwright.training.reverse_groups import ReverseCells
+from cellwright.workflows.reverse_dependence_check import check_network
 from cellwright.workflows.reverse_knowledge import read_knowledge
 from cellwright.workflows.reverse_networks import network_cells
 from cellwright.workflows.reverse_screen import read_aliases, read_candidates, screen_of
-from cellwright.workflows.reverse_train_inputs import check_inputs
 from cellwright.workflows.reverse_train_settings import EVERYTHING, ReverseTrainSettings
 from cellwright.workflows.subject import Subject
 
@@ -147,15 +147,16 @@ def train_task(
 
     knowledge = knowledge_of(screen)
     cells = network_cells(expression, trained, sides.train, sides.val, kept_g=view.kept_g)
-    dependence = check_inputs(
+    dependence = check_network(
         expression,
         trained,
-        (*sides.train, *sides.val),
+        sides.train,
+        sides.val,
         cells,
+        settings.network,
         knowledge,
         kept_of=kept_of,
         knowledge_of=knowledge_of,
-        seed=settings.seed,
     )
     codes = {part: [screen.index(n) for n in getattr(sides, part)] for part in ("train", "val", "test")}  # fmt: skip
     facts = {
