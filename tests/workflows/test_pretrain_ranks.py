@@ -27,7 +27,7 @@ from cellwright.training.settings import PretrainSettings
 from cellwright.workflows import pretrain as workflow
 from cellwright.workflows.embed import embed
 from cellwright.workflows.pretrain import pretrain
-from cellwright.workflows.pretrain_ranks import ranks_of_cells
+from cellwright.workflows.pretrain_rank_cells import ranks_of_cells
 from cellwright.workflows.tokenize import tokenize
 
 REFERENCES = ("uniform", "token", "token_decile", "token_free", "token_decile_free")

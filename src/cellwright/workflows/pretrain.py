@@ -26,7 +26,8 @@ from cellwright.training.run_folder import RunFolder
 from cellwright.training.settings import PRESETS, PretrainSettings
 from cellwright.workflows.pretrain_bins import BinsTask
 from cellwright.workflows.pretrain_cells import tokenized
-from cellwright.workflows.pretrain_ranks import ranks_of_cells, ranks_of_corpus
+from cellwright.workflows.pretrain_rank_cells import ranks_of_cells
+from cellwright.workflows.pretrain_rank_corpus import ranks_of_corpus
 from cellwright.workflows.pretrain_result import SCHEMA, judged, write_result
 from cellwright.workflows.pretrain_task import PretrainTask
 from cellwright.workflows.provenance import provenance

@@ -1,51 +1,37 @@
-"""Pretraining on masked ranks: cells in rank tokens from counts or a folder, and their objective."""
+"""Pretraining on masked ranks: the objective, its references and what the model is asked."""
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property, partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
-from anndata import AnnData
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from cellwright.data.genes import gene_names
-from cellwright.data.hashes import fingerprint
-from cellwright.data.rank_corpus import RankCorpus
-from cellwright.data.reading import counts_of
-from cellwright.data.scale import verdict
-from cellwright.data.split import UNIT_COLUMNS, Split
-from cellwright.errors import DataError, SettingsError
-from cellwright.interfaces import Check, RowBlock
+from cellwright.data.split import Split
+from cellwright.errors import DataError
+from cellwright.interfaces import Check
 from cellwright.models.build import build_rank_encoder, rank_shape
 from cellwright.models.rank_encoder import RankShape
-from cellwright.tokens.masking import cell_keys
-from cellwright.tokens.rank_coverage import judge_coverage
 from cellwright.tokens.rank_vocabulary import RankVocabulary
 from cellwright.tokens.ranked import RankedTokenizer
 from cellwright.training.batches import VALIDATION_EPOCH
-from cellwright.training.fitted_cells import FittedCells, rank_hashes
+from cellwright.training.fitted_cells import FittedCells
 from cellwright.training.masked_ranks import MaskedRankModel, MaskedRanks, example
 from cellwright.training.rank_references import RankReferences, rank_references
-from cellwright.training.ranked_batches import CorpusCells, RankedCells, RankSource, masked_batch
+from cellwright.training.ranked_batches import RankSource, masked_batch
 from cellwright.training.settings import PretrainSettings
-from cellwright.workflows.pretrain_cells import cell_names, chosen_split, units_of
+from cellwright.workflows.pretrain_cells import units_of
 from cellwright.workflows.pretrain_task import Scored
-from cellwright.workflows.rank_tokenizer import FIT, STATE, named_tokenizer
-from cellwright.workflows.tokenize import passing
 
 log = logging.getLogger(__name__)
 
-_BLOCK_CELLS = 4096
-_NAMES = "obs_names"
 _PREFIX = "encoder."
 
 
@@ -191,131 +177,7 @@ def _built(shape: RankShape, log_frequencies_v: Tensor, seed: int) -> nn.Module:
     return MaskedRankModel(build_rank_encoder(shape, log_frequencies_v, seed))
 
 
-def ranks_of_cells(
-    subject: AnnData,
-    settings: PretrainSettings,
-    *,
-    layer: str | None = None,
-    assume_counts: bool = False,
-) -> RanksTask:
-    """Split the cells and rank their genes; medians come from training cells, or are given.
-
-    Cells with a ``filter_pass`` other than 1 and cells without a gene of the vocabulary are left
-    out.
-
-    Raises
-    ------
-    DataError
-        If there are no counts, a cell name stands twice, or the split leaves nothing to train on.
-    SettingsError, RunError
-        If the vocabulary cannot be used.
-    """
-    kept = passing(subject.obs)
-    if kept.size < subject.n_obs:
-        subject = subject[kept].copy()
-    counts = counts_of(subject, layer=layer, assume_counts=assume_counts)
-    names = cell_names(subject)
-    chosen = chosen_split(subject, settings)
-    rows = {part: chosen.rows(part, names) for part in ("train", "val", "test")}
-    tokenizer = _tokenizer(subject, counts, rows["train"], settings)
-    checks = []
-    if settings.vocabulary != FIT:
-        check = _coverage(tokenizer, subject, counts)
-        if check is not None:
-            log.warning("%s. %s", check.sentence, check.remedy)
-            checks = [check]
-    tokens, offsets = tokenizer.ranks(counts, threads=torch.get_num_threads())
-    lengths_n = np.diff(offsets)
-    hashes = rank_hashes(tokens, offsets)
-    whole = RankedCells(tokens, offsets, cell_keys(names))
-    rows = _with_genes(rows, lengths_n, tokenizer.vocabulary_, names)
-    sources: dict[str, RankSource] = {}
-    for part, at in rows.items():
-        found = whole.take(at)
-        sources[part] = RankedCells(found.tokens, found.offsets, whole.keys_n[at])
-    judged = verdict(counts)
-    facts = {
-        "fingerprint": fingerprint(subject, hashes),
-        "n_obs": int(subject.n_obs),
-        "n_vars": int(subject.n_vars),
-        "genes": len(tokenizer.vocabulary_),
-        "tokens": int(offsets[-1]),
-        "cells_cut": int((lengths_n == tokenizer.limit).sum()),
-        "cells": {part: len(at) for part, at in rows.items()},
-        "split": chosen.to_dict(),
-        "verdict": "counts" if judged.are_counts else judged.kind,
-    }
-    present_g = np.isin(np.arange(len(tokenizer.vocabulary_)), tokenizer.genes_m_)
-    return _task(
-        settings, chosen, tokenizer, sources, rows, names, subject.obs, present_g, hashes, facts,
-        checks,
-    )  # fmt: skip
-
-
-def ranks_of_corpus(path: Path, settings: PretrainSettings) -> RanksTask:
-    """Split the cells of a folder of tokens, which stay on disk.
-
-    The folder's own tokenizer holds, or the vocabulary given; cells are named by the column
-    ``obs_names``, else by their rows.
-
-    Raises
-    ------
-    DataError
-        If it is no such folder, its tokens are not of the vocabulary, or the split leaves nothing.
-    SettingsError, RunError
-        If there is no vocabulary, or medians are to be fitted on what has no counts.
-    """
-    corpus = RankCorpus.open(path)
-    named = path if settings.vocabulary == FIT else settings.vocabulary
-    if settings.with_cls:
-        raise SettingsError(f"with_cls goes with counts; {path} holds tokens already")
-    found = named_tokenizer(named, max_tokens=settings.max_tokens, sort_dtype=settings.sort_dtype)
-    if settings.vocabulary != FIT and (path / STATE).is_file():
-        _refuse_other_tokens(path, settings.vocabulary, found.vocabulary_)
-    tokenizer = RankedTokenizer(
-        found.vocabulary_, max_tokens=found.limit, sort_dtype=found.sort_dtype
-    )
-    subject = AnnData(obs=_obs_of(corpus, settings))
-    names = np.asarray(subject.obs_names, dtype=np.str_)
-    chosen = chosen_split(subject, settings)
-    vocabulary, limit = tokenizer.vocabulary_, tokenizer.limit
-    everything = CorpusCells(corpus, np.arange(len(corpus)), vocabulary, limit)
-    # One pass: every token is looked at before any is learned.
-    hashes = np.concatenate(
-        [
-            rank_hashes(found.tokens, found.offsets)
-            for start in range(0, len(corpus), _BLOCK_CELLS)
-            for found in [everything.take(np.arange(start, min(start + _BLOCK_CELLS, len(corpus))))]
-        ]
-    )
-    rows = _with_genes(
-        {part: chosen.rows(part, names) for part in ("train", "val", "test")},
-        everything.lengths_n,
-        vocabulary,
-        names,
-    )
-    sources: dict[str, RankSource] = {
-        part: CorpusCells(corpus, at, vocabulary, limit) for part, at in rows.items()
-    }
-    digest = hashlib.sha256("\n".join(names.tolist()).encode())
-    digest.update(np.ascontiguousarray(hashes, dtype="<u8").tobytes())
-    facts = {
-        "fingerprint": digest.hexdigest()[:32],
-        "n_obs": len(corpus),
-        "genes": len(vocabulary),
-        "tokens": int(everything.lengths_n.sum()),
-        "cells_cut": int((corpus.lengths_n > limit).sum()),
-        "cells": {part: len(at) for part, at in rows.items()},
-        "split": chosen.to_dict(),
-        "verdict": "tokens",
-    }
-    present_g = np.ones(len(vocabulary), dtype=np.bool_)
-    return _task(
-        settings, chosen, tokenizer, sources, rows, names, subject.obs, present_g, hashes, facts, []
-    )
-
-
-def _task(
+def ranks_task(
     settings: PretrainSettings,
     chosen: Split,
     tokenizer: RankedTokenizer,
@@ -328,6 +190,8 @@ def _task(
     facts: dict[str, Any],
     checks: list[Check],
 ) -> RanksTask:
+    """The task of cells that are split and ranked: ``rows`` and ``sources`` per part, ``names``,
+    ``obs`` and ``hashes`` of all cells, ``facts`` for the run's metrics."""
     cut = facts["cells_cut"]
     if cut:
         log.info(
@@ -361,59 +225,19 @@ def _task(
     )
 
 
-def _tokenizer(
-    subject: AnnData, counts: Any, train: NDArray[np.int64], settings: PretrainSettings
-) -> RankedTokenizer:
-    """The tokenizer named in the settings, or one with the medians of training cells."""
-    if settings.vocabulary != FIT:
-        if settings.with_cls:
-            raise SettingsError(
-                f"with_cls goes with medians of the training cells; the vocabulary "
-                f"{settings.vocabulary} has its special tokens"
-            )
-        return named_tokenizer(
-            settings.vocabulary, max_tokens=settings.max_tokens, sort_dtype=settings.sort_dtype
-        ).for_genes(subject.var)
-    found = gene_names(subject.var)
-    names = np.asarray(subject.obs_names, dtype=np.str_)
-    vocabulary = RankVocabulary.from_training(
-        (
-            RowBlock(counts[part], names[part], part)
-            for part in np.array_split(train, -(-len(train) // _BLOCK_CELLS))
-        ),
-        found.gene_id,
-        found.gene_symbol,
-        with_cls=settings.with_cls,
-    )
-    return RankedTokenizer(
-        vocabulary,
-        max_tokens=settings.max_tokens,
-        sort_dtype=settings.sort_dtype or "float64",
-    ).for_genes(subject.var)
-
-
-def _coverage(tokenizer: RankedTokenizer, subject: AnnData, counts: Any) -> Check | None:
-    """What the share of the counts inside the vocabulary gives reason to say."""
-    counts_m = np.asarray(counts.sum(axis=0, dtype=np.float64)).ravel()
-    inside_m = tokenizer.genes_m_ >= 0
-    vocabulary = tokenizer.vocabulary_
-    return judge_coverage(
-        float(counts_m[inside_m].sum() / max(counts_m.sum(), 1e-300)),
-        vocabulary.gene_ids,
-        vocabulary.symbols,
-        subject.var,
-        inside_m,
-        counts_m,
-    )
-
-
-def _with_genes(
+def with_genes(
     rows: dict[str, NDArray[np.int64]],
     lengths_n: NDArray[np.int64],
     vocabulary: RankVocabulary,
     names: NDArray[np.str_],
 ) -> dict[str, NDArray[np.int64]]:
-    """The cells of each part that have a gene of the vocabulary."""
+    """The cells of each part that have a gene of the vocabulary.
+
+    Raises
+    ------
+    DataError
+        If none is left to train on, or to validate on.
+    """
     special = 0 if vocabulary.cls_id is None else 2
     empty = np.flatnonzero(lengths_n <= special)
     if empty.size:
@@ -429,44 +253,3 @@ def _with_genes(
                 f"not one of the {len(rows[part])} {part} cells has a gene of the vocabulary"
             )
     return kept
-
-
-def _refuse_other_tokens(path: Path, named: str, vocabulary: RankVocabulary) -> None:
-    """A folder that knows its tokens is not read with others: one number would mean two genes."""
-    own = named_tokenizer(path).vocabulary_
-    genes = [dict(zip(v.token_ids_g.tolist(), v.gene_ids, strict=True)) for v in (own, vocabulary)]
-    names = [{int(i): name for name, i in v.special.items()} for v in (own, vocabulary)]
-    ours, theirs = genes[0] | names[0], genes[1] | names[1]
-    if ours != theirs:
-        token = min(t for t in ours.keys() | theirs.keys() if ours.get(t) != theirs.get(t))
-        raise DataError(
-            f"the cells of {path} were tokenized with another vocabulary than {named}: token "
-            f"{token} is {ours.get(token, 'unknown')} there and {theirs.get(token, 'unknown')} "
-            "here; leave --vocabulary out, or tokenize the cells anew"
-        )
-
-
-def _obs_of(corpus: RankCorpus, settings: PretrainSettings) -> pd.DataFrame:
-    """Names of the cells and the columns that a split may need: the others may be large."""
-    names = None
-    if _NAMES in corpus.columns:
-        column = corpus.column(_NAMES)
-        if column.is_unique and column.notna().all():
-            names = column.astype(str).to_numpy()
-        else:
-            log.warning("Names stand twice in %s: cells are called by their rows", corpus.path)
-    if names is None:
-        names = np.arange(len(corpus)).astype(np.str_)
-    wanted = {"split", settings.split_by, settings.stratify}
-    plain = {
-        c: c.lower().replace(" ", "_").replace(".", "_").replace("-", "_") for c in corpus.columns
-    }
-    kept = [c for c in corpus.columns if c in wanted or plain[c] in UNIT_COLUMNS]
-    obs = pd.DataFrame({c: corpus.column(c).to_numpy() for c in kept}, index=pd.Index(names))
-    passed = "filter_pass" in corpus.columns and (corpus.column("filter_pass") != 1).any()
-    if passed:
-        log.warning(
-            "%s has cells with filter_pass other than 1; a folder of tokens is taken as it is",
-            corpus.path,
-        )
-    return obs
