@@ -65,6 +65,17 @@ def test_what_helps_is_told_from_what_does_not(planted_families, tmp_path):
     assert d["value"] == pytest.approx(values["all"] - values["none"])
 
 
+@pytest.mark.parametrize("kind", ["graph", "cross-attention"])
+def test_networks_are_ablated_and_checked(planted_families, kind):
+    cells, folder = planted_families
+    found = reverse_ablate(
+        cells, [f"table:{folder / 'family.csv'}"], methods=[kind], partitions=1, k=8, epochs=1
+    )
+    assert set(found.table.variant) == {"none", "only table", "shuffled table"}
+    assert [check.name for check in found.checks] == ["dependence"]
+    assert "did not change in one bit" in found.text()
+
+
 def test_shuffling_moves_rows_and_keeps_numbers():
     table = knowledge_of(
         "x", ["a"], np.arange(6.0)[:, None], np.arange(5.0)[:, None],

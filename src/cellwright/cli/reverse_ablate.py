@@ -59,6 +59,14 @@ def ablate(
             rich_help_panel=_DESIGN,
         ),
     ] = 5,
+    epochs: Annotated[
+        int | None,
+        typer.Option(
+            help="Epochs of networks. Default: as in reverse train.",
+            min=1,
+            rich_help_panel=_DESIGN,
+        ),
+    ] = None,
     partitions: Annotated[
         int | None,
         typer.Option(
@@ -142,6 +150,7 @@ def ablate(
         methods=method or (LINEAR,),
         k=k,
         shuffles=shuffles,
+        epochs=epochs,
         perturbation=perturbation,
         control=control,
         separator=separator,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from cellwright.data.atomic import refuse_existing
 from cellwright.data.genes import gene_names
 from cellwright.data.hashes import fingerprint
 from cellwright.errors import SettingsError
+from cellwright.interfaces import Check
 from cellwright.perturbation.gene_knowledge import GeneKnowledge
 from cellwright.perturbation.queries import Queries, control_means, draw_queries
 from cellwright.perturbation.reverse import Screen
@@ -33,14 +34,14 @@ from cellwright.workflows.reverse_ablation_scores import Variant, VariantAnswer,
 from cellwright.workflows.reverse_benchmark_parts import Part, parts_of
 from cellwright.workflows.reverse_dependence_check import check_network
 from cellwright.workflows.reverse_knowledge import read_knowledge
-from cellwright.workflows.reverse_networks import fit_network, network_cells
+from cellwright.workflows.reverse_networks import USE_KNOWLEDGE, fit_network, network_cells
 from cellwright.workflows.reverse_screen import read_aliases, read_candidates, screen_of
 from cellwright.workflows.subject import read_subject
 
 log = logging.getLogger("cellwright.workflows.reverse_ablation")
 
 LINEAR = "linear-knowledge"
-ABLATED = (LINEAR, "graph", "cross-attention")
+ABLATED = (LINEAR, *USE_KNOWLEDGE)
 K = 20
 SHUFFLES = 5
 
@@ -59,6 +60,8 @@ class _Bench:
     k: int
     most: int
     seed: int
+    epochs: int | None
+    checks: dict[str, Check] = field(default_factory=dict)
 
 
 def reverse_ablate(
@@ -69,6 +72,7 @@ def reverse_ablate(
     methods: Sequence[str] = (LINEAR,),
     k: int = K,
     shuffles: int = SHUFFLES,
+    epochs: int | None = None,
     perturbation: str | None = None,
     control: str | None = None,
     separator: str = "+",
@@ -105,6 +109,8 @@ def reverse_ablate(
         Cells in a query.
     shuffles
         Times each source is shuffled between genes; networks once.
+    epochs
+        Of networks; default as in ``reverse train``.
     split, perturbation, control, separator, aliases, candidates, leave_out, batch, min_cells,
     partitions, most, layer, assume_counts
         As in :func:`cellwright.reverse_benchmark`.
@@ -159,7 +165,7 @@ def reverse_ablate(
 
     bench = _Bench(
         log_normalized(subject.counts_ng), screen, view, knowledge_of(screen), knowledge_of,
-        k, most, seed,
+        k, most, seed, epochs,
     )  # fmt: skip
     parts, said = parts_of(screen, split, partitions, seed, old_to_new)
     answers: list[VariantAnswer] = []
@@ -180,6 +186,7 @@ def reverse_ablate(
         table=found.table,
         differences=found.differences,
         scores=found.scores,
+        checks=tuple(bench.checks.values()),
         sentences=(*found.sentences, *notes, view.sentence, *screen.notes, *said),
         settings={
             "split": str(split),
@@ -188,6 +195,7 @@ def reverse_ablate(
             "methods": list(methods),
             "k": k,
             "shuffles": shuffles,
+            "epochs": epochs,
             "candidates": len(screen.candidates),
             "partitions": len(parts),
             "genes": view.name,
@@ -264,12 +272,14 @@ def _network(
 ) -> NDArray[np.float64]:
     """Trained anew with this knowledge; what it is given is checked against permuted labels."""
     settings = NetworkSettings(kind=method, k=bench.k, seed=bench.seed)  # type: ignore[arg-type]
+    if bench.epochs is not None:
+        settings = replace(settings, epochs=bench.epochs)
     kept = bench.view.kept_g
     cells = network_cells(bench.expression_ng, part.trained, part.train, kept_g=kept)
     # None of it is knowledge of no column, for networks that are built around it.
     given = bench.knowledge.of([]) if known is None else known
     if variant.name == "all" or (variant.name == "only" and len(bench.knowledge.sources) == 1):
-        check_network(
+        bench.checks[method] = check_network(
             bench.expression_ng, part.trained, part.train, (), cells, settings, given,
             kept_of=lambda _: kept, knowledge_of=bench.knowledge_of,
         )  # fmt: skip

@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from cellwright.data.atomic import atomic_folder
+from cellwright.interfaces import Check
 from cellwright.report.ablation_figure import ablation_panels
 from cellwright.report.canvas import save_figure
 from cellwright.workflows.plain_files import plain, write_json, write_tsv
@@ -29,6 +30,7 @@ class Ablation:
     table: pd.DataFrame
     differences: pd.DataFrame
     scores: tuple[dict[str, Any], ...]
+    checks: tuple[Check, ...]
     sentences: tuple[str, ...]
     settings: dict[str, Any]
     provenance: dict[str, Any]
@@ -42,7 +44,7 @@ class Ablation:
                 "settings": self.settings,
                 "scores": list(self.scores),
                 "differences": self.differences.to_dict("records"),
-                "checks": [],
+                "checks": [check.to_dict() for check in self.checks],
                 "sentences": list(self.sentences),
                 "out": None if self.folder is None else str(self.folder),
             }
@@ -60,9 +62,10 @@ class Ablation:
         wide.columns.name = None
         head = f"{metric}, {self.split}, chance {rows.chance.mean():.3f}"
         lines = [head, wide.reset_index().to_string(index=False), "", *self.sentences]
+        lines += [f"{check.severity}: {check.sentence}" for check in self.checks]
         if self.folder is not None:
             lines.append(f"written to {self.folder}")
-        return "\n".join(line for line in lines if line is not None)
+        return "\n".join(lines)
 
     def plot(self, metric: str = "mrr") -> Any:
         """What each source adds, with 95 % intervals, as Axes."""
