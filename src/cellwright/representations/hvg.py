@@ -83,7 +83,9 @@ class HighlyVariableGenes:
 def _most_variable(values_ng: sp.csr_matrix, n_top: int) -> NDArray[np.int64]:
     """Positions, ascending, of the ``n_top`` genes with the largest normalized dispersion."""
     # Undetected genes have no dispersion, and scanpy warns when it has to rank them.
-    detected = np.flatnonzero(np.bincount(values_ng.nonzero()[1], minlength=values_ng.shape[1]))
+    detected = np.flatnonzero(
+        np.bincount(values_ng.indices[values_ng.data != 0], minlength=values_ng.shape[1])
+    )
     if not len(detected):
         raise DataError(
             f"none of the {values_ng.shape[1]} genes is detected in the {values_ng.shape[0]} cells "

@@ -66,8 +66,8 @@ class Depth:
             size_n = np.asarray(counts_ng.sum(axis=1), dtype=np.float64).ravel()
         else:
             size_n = _sizes(cells.obs, self.size_column)
-        # Explicit zeros are no detected genes.
-        detected_n = np.bincount(counts_ng.nonzero()[0], minlength=counts_ng.shape[0])
+        # There are no explicit zeros among them.
+        detected_n = np.diff(counts_ng.indptr)
         return np.log1p(np.column_stack([size_n, detected_n])).astype(np.float32)
 
     def save(self, path: Path) -> None:
