@@ -1,4 +1,4 @@
-"""How many genes were perturbed: one or two, told from how the highest scores lie apart."""
+"""How many genes were perturbed: one or two, told from the probabilities of all genes together."""
 
 from __future__ import annotations
 
@@ -9,22 +9,24 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit
+from scipy.special import logit as logit_of
 from sklearn.linear_model import LogisticRegression
 
 LEAST = 3
 """Perturbations of either size below which the number is not told."""
-TOP = 3
+EDGE = 1e-3
 
 
 @dataclass(frozen=True)
 class SizeEstimate:
-    """P(two genes) = sigmoid(features @ weight + intercept).
+    """P(two genes) = sigmoid(slope × second + intercept).
 
-    weight: of the gaps between the first, second and third score; singles, doubles: perturbations
-    that it was fitted on; fitted: False where either were too few, and ``usual`` is said of all.
+    second: log-odds of the sum of all probabilities less one, which is the chance of a second gene
+    where sets of one and two compete. singles, doubles: perturbations that it was fitted on;
+    fitted: False where either were too few, and ``usual`` is said of all.
     """
 
-    weight: tuple[float, ...] = (0.0,) * (TOP - 1)
+    slope: float = 0.0
     intercept: float = 0.0
     singles: int = 0
     doubles: int = 0
@@ -35,7 +37,7 @@ class SizeEstimate:
         """Probability that two genes are perturbed and not one, (q,)."""
         if not self.fitted:
             return np.full(len(logit_qc), float(self.usual == 2))
-        return np.asarray(expit(_gaps(logit_qc) @ np.array(self.weight) + self.intercept))
+        return np.asarray(expit(self.slope * _second(logit_qc) + self.intercept))
 
     def number(self, logit_qc: NDArray[np.floating]) -> NDArray[np.int64]:
         """1 or 2 for each query, (q,)."""
@@ -46,9 +48,9 @@ class SizeEstimate:
         """What the number rests on."""
         if self.fitted:
             return (
-                "The number of perturbed genes is estimated from the gaps between the highest "
-                f"scores, learned from held-out cells of {self.singles} single and {self.doubles} "
-                "double perturbations."
+                "The number of perturbed genes is estimated from the probabilities of all genes, "
+                "calibrated on cells that were not trained on, of "
+                f"{self.singles} single and {self.doubles} double perturbations."
             )
         return (
             f"The number of perturbed genes cannot be estimated ({self.singles} single and "
@@ -57,13 +59,13 @@ class SizeEstimate:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        return {**self.__dict__, "weight": list(self.weight)}
+        return dict(self.__dict__)
 
     @classmethod
     def from_dict(cls, stored: Mapping[str, Any]) -> Self:
         """What ``to_dict`` gave."""
         return cls(
-            tuple(float(w) for w in stored["weight"]),
+            float(stored["slope"]),
             float(stored["intercept"]),
             int(stored["singles"]),
             int(stored["doubles"]),
@@ -91,25 +93,21 @@ def fit_sizes(
     doubles = int(two_q[first_u].sum())
     singles = len(names_u) - doubles
     usual = 2 if doubles > singles else 1
-    if min(singles, doubles) < LEAST or np.asarray(logit_qc).shape[1] < TOP:
+    if min(singles, doubles) < LEAST:
         return SizeEstimate(singles=singles, doubles=doubles, usual=usual)
     count_q = np.bincount(code_q)[code_q]
-    weight_q = 1.0 / (count_q * np.where(two_q, doubles, singles))
-    gaps = _gaps(logit_qc)
-    mean, spread = gaps.mean(axis=0), gaps.std(axis=0)
-    spread = np.where(spread > 1e-9, spread, 1.0)
-    model = LogisticRegression(C=1.0).fit(
-        (gaps - mean) / spread, two_q, sample_weight=weight_q * len(names_u)
-    )
-    weight = model.coef_[0] / spread
-    intercept = float(model.intercept_[0] - weight @ mean)
-    return SizeEstimate(tuple(map(float, weight)), intercept, singles, doubles, True, usual)
+    weight_q = len(names_u) / (count_q * np.where(two_q, doubles, singles))
+    second = _second(logit_qc)
+    mean, spread = float(second.mean()), float(second.std())
+    spread = spread if spread > 1e-9 else 1.0
+    model = LogisticRegression(C=1.0)
+    model.fit((second[:, None] - mean) / spread, two_q, sample_weight=weight_q)
+    slope = float(model.coef_[0, 0]) / spread
+    intercept = float(model.intercept_[0]) - slope * mean
+    return SizeEstimate(slope, intercept, singles, doubles, True, usual)
 
 
-def _gaps(logit_qc: NDArray[np.floating]) -> NDArray[np.float64]:
-    """First less second score and second less third, of the scores that there are, (q, 2)."""
-    logit = np.asarray(logit_qc, dtype=np.float64)
-    floor = np.where(np.isfinite(logit), logit, np.inf).min(axis=1, keepdims=True)
-    finite = np.where(np.isfinite(logit), logit, np.where(np.isfinite(floor), floor, 0.0))
-    top = -np.sort(-finite, axis=1)[:, :TOP]
-    return np.asarray(top[:, :-1] - top[:, 1:])
+def _second(logit_qc: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Log-odds of a second gene, (q,)."""
+    total = expit(np.asarray(logit_qc, dtype=np.float64)).sum(axis=1) - 1
+    return np.asarray(logit_of(np.clip(total, EDGE, 1 - EDGE)))

@@ -95,7 +95,7 @@ def write_reverse(
             "scores": list(judged.scores),
             "random_groups": judged.random.to_dict("records"),
             "reliability": found.reliability.to_dict(),
-            "number_right": {"share": found.number, "usual": found.number_usual},
+            "number_right": {"share": found.number, "always": found.number_always},
         }
         if found.pathways is not None:
             metrics["pathways"] = found.pathways.to_dict()
@@ -116,8 +116,8 @@ def write_reverse(
 def _own_sentences(found: TestFindings) -> list[str]:
     said = [
         f"On test perturbations probabilities are off by {found.reliability.error:.3f} on average, "
-        f"and the number of genes is right for {100 * found.number:.0f} % of queries (saying the "
-        f"commoner number always: {100 * found.number_usual:.0f} %)."
+        f"and the number of genes is right for {100 * found.number:.0f} % of queries (the "
+        f"better of always one and always two: {100 * found.number_always:.0f} %)."
     ]
     paths = found.pathways
     if paths is not None and paths.alike is not None and paths.interval is not None:
