@@ -19,7 +19,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-_SCREEN, _DESIGN, _AUDIT = "Screen", "Design", "Own transcripts"
+_SCREEN, _DESIGN, _AUDIT, _NETWORKS = "Screen", "Design", "Own transcripts", "Networks"
 
 
 @app.callback()
@@ -49,8 +49,9 @@ def benchmark(
         list[str] | None,
         typer.Option(
             help="Repeatable: frequency, own-z, nearest-centroid, knn, additive, "
-            "additive-strength, linear-inverted, logistic-regression, random-forest, xgboost. "
-            "Default: all.",
+            "additive-strength, linear-inverted, logistic-regression, random-forest, xgboost "
+            "(default: all of these), and the networks mlp, attention, multi-head, graph, "
+            "cross-attention.",
             rich_help_panel=_DESIGN,
         ),
     ] = None,
@@ -74,6 +75,26 @@ def benchmark(
             rich_help_panel=_DESIGN,
         ),
     ] = 2000,
+    network: Annotated[
+        Path | None,
+        typer.Option(
+            help="Settings of networks (.toml), such as epochs and hidden; defaults as in reverse "
+            "train.",
+            rich_help_panel=_NETWORKS,
+        ),
+    ] = None,
+    epochs: Annotated[
+        int | None,
+        typer.Option(help="Epochs of networks, at most.", min=1, rich_help_panel=_NETWORKS),
+    ] = None,
+    knowledge: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="What graph and cross-attention know of genes: positions, fourier, gmt:FILE, "
+            "tf:FILE, vectors:RUN, table:FILE, var; repeatable.",
+            rich_help_panel=_NETWORKS,
+        ),
+    ] = None,
     perturbation: Annotated[
         str | None,
         typer.Option(
@@ -172,8 +193,12 @@ def benchmark(
     Example: cellwright reverse benchmark norman.h5ad --split leave-one-double-out -o reverse
     """
     console.start(verbose, quiet)
+    from cellwright.config import read_toml
     from cellwright.workflows.reverse_benchmark import reverse_benchmark
 
+    of_network = {} if network is None else read_toml(network)
+    if epochs is not None:
+        of_network["epochs"] = epochs
     result = reverse_benchmark(
         file,
         split=split,
@@ -196,6 +221,8 @@ def benchmark(
         hide_within=hide_within,
         most=most,
         permutations=permutations,
+        network=of_network,
+        knowledge=knowledge or (),
         layer=layer,
         assume_counts=assume_counts,
         seed=seed,

@@ -78,7 +78,7 @@ def train(
     groups: Annotated[
         int | None,
         typer.Option(
-            help="Groups of a condition in an epoch. [default: 16]", rich_help_panel=_TRAINING
+            help="Groups of a condition in an epoch. [default: 8]", rich_help_panel=_TRAINING
         ),
     ] = None,
     sums: Annotated[
@@ -123,12 +123,12 @@ def train(
         ),
     ] = None,
     epochs: Annotated[
-        int | None, typer.Option(help="Most epochs. [default: 40]", rich_help_panel=_TRAINING)
+        int | None, typer.Option(help="Most epochs. [default: 10]", rich_help_panel=_TRAINING)
     ] = None,
     patience: Annotated[
         int | None,
         typer.Option(
-            help="Stop after so many epochs without a better validation loss. [default: 10]",
+            help="Stop after so many epochs without a better validation loss. [default: 4]",
             rich_help_panel=_TRAINING,
         ),
     ] = None,
@@ -140,7 +140,7 @@ def train(
         typer.Option(
             "--learning-rate",
             "--lr",
-            help="AdamW's peak rate. [default: 0.001]",
+            help="AdamW's peak rate. [default: 0.0003]",
             rich_help_panel=_TRAINING,
         ),
     ] = None,

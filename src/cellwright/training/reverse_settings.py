@@ -44,16 +44,16 @@ class NetworkSettings:
     members: int = 1
 
     k: int = 20
-    groups: int = 16
+    groups: int = 8
     sums: float = 0.5
     inputs: Literal["shift", "expression", "both"] = "shift"
 
     loss: Literal["sets", "softmax", "bce", "focal"] = "sets"
 
-    epochs: int = 40
-    patience: int | None = 10
+    epochs: int = 10
+    patience: int | None = 4
     batch_size: int = 64
-    learning_rate: float = 1e-3
+    learning_rate: float = 3e-4
     weight_decay: float = 1e-2
     schedule: Literal["one-cycle", "constant"] = "one-cycle"
     warmup_share: float = 0.1

@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from anndata import AnnData
 
+from cellwright.config import to_dict
 from cellwright.data.atomic import refuse_existing
 from cellwright.data.genes import GeneNames, gene_names
 from cellwright.data.hashes import fingerprint
@@ -20,9 +22,14 @@ from cellwright.interfaces import Check
 from cellwright.perturbation.gene_positions import gene_positions
 from cellwright.perturbation.reverse import Screen
 from cellwright.perturbation.reverse_audit import SCREEN_KINDS, Visibility, visibilities
-from cellwright.perturbation.reverse_methods import METHODS, check_methods
 from cellwright.representations.expression import log_normalized
 from cellwright.workflows.provenance import provenance
+from cellwright.workflows.reverse_benchmark_networks import (
+    Answers,
+    check_names,
+    network_settings,
+    plan_networks,
+)
 from cellwright.workflows.reverse_benchmark_parts import parts_of
 from cellwright.workflows.reverse_benchmark_result import ReverseBenchmark
 from cellwright.workflows.reverse_benchmark_runs import RANDOM_GROUPS, Asked, Exam, answer_part
@@ -56,6 +63,8 @@ def reverse_benchmark(
     hide_within: int | None = None,
     most: int = 50,
     permutations: int = 2000,
+    network: Mapping[str, Any] | None = None,
+    knowledge: Sequence[str] = (),
     layer: str | None = None,
     assume_counts: bool = False,
     seed: int = 0,
@@ -80,7 +89,8 @@ def reverse_benchmark(
     k
         Cells in a query; ``all`` for all cells of a condition. Numbers, or text with commas.
     methods
-        Default all of :data:`METHODS`.
+        Default all of :data:`METHODS`; the networks (``mlp``, ``attention``, ``multi-head``,
+        ``graph``, ``cross-attention``) are asked for by name.
     perturbation, control, separator, batch, guide, context, min_cells
         As in :func:`cellwright.perturbation.reverse.read_screen`.
     aliases
@@ -99,6 +109,12 @@ def reverse_benchmark(
         Queries of a condition, at most.
     permutations
         Permutations of truths over test perturbations, for p; 0 leaves it out.
+    network
+        Settings of networks
+        (:class:`~cellwright.training.reverse_settings.NetworkSettings`), such as ``epochs``.
+    knowledge
+        Sources of gene knowledge for networks that use some
+        (:func:`~cellwright.workflows.reverse_knowledge.read_knowledge`).
     layer, assume_counts
         Where the counts are.
     out, force
@@ -113,7 +129,8 @@ def reverse_benchmark(
     if out is not None:
         refuse_existing(out, force=force)
     sizes = read_sizes(k)
-    wanted = check_methods(methods or METHODS)
+    wanted = check_names(methods)
+    of_networks = network_settings(network, seed)
     if kind not in ("auto", *SCREEN_KINDS):
         raise SettingsError(f"kind is {kind!r}, expected auto, {' or '.join(SCREEN_KINDS)}")
     for name, number, least in (("most", most, 1), ("permutations", permutations, 0)):
@@ -135,24 +152,40 @@ def reverse_benchmark(
         min_cells=min_cells,
     )
     genes = gene_names(subject.cells.var)
-    views = visibilities(screen, genes, near_g=_near(screen, genes, gene_table, build, hide_within))
+
+    def seen_by(other: Screen) -> tuple[Visibility, Visibility]:
+        near_g = _near(other, genes, gene_table, build, hide_within)
+        return visibilities(other, genes, near_g=near_g)
+
+    views = seen_by(screen)
+    plan, known = plan_networks(
+        of_networks,
+        knowledge,
+        screen,
+        genes,
+        subject.cells.var,
+        kept_of=lambda other, name: next(v.kept_g for v in seen_by(other) if v.name == name),
+        gene_table=gene_table,
+        build=build,
+    )
     parts, part_notes = parts_of(screen, split, partitions, seed, old_to_new)
     missing: list[str] = []
     if "xgboost" in wanted and len(wanted) > 1:
         wanted, missing = _installed(wanted)
     drawn = max(20, -(-RANDOM_GROUPS // len(parts)))
     expression = log_normalized(subject.counts_ng)
-    exam = Exam(expression, screen, genes, wanted, sizes, kind, most, seed, drawn)
+    exam = Exam(expression, screen, genes, wanted, sizes, kind, most, seed, drawn, plan)
     shown = [view for view in views if view.possible]
     asked: list[Asked] = []
+    answers = Answers()
     for number, part in enumerate(parts):
         start = time.perf_counter()
-        asked += answer_part(exam, part, shown, number)
+        asked += answer_part(exam, part, shown, number, answers)
         log.info(
             "%s (%d of %d): %.1f s", part.name, number + 1, len(parts), time.perf_counter() - start
         )
     found = judge_all(asked, exam, str(split), permutations=permutations)
-    checks = [*_audit(views), *found.checks]
+    checks = [*_audit(views), *found.checks, *answers.checks.values()]
     result = ReverseBenchmark(
         split=parts[0].design,
         screen=screen,
@@ -162,7 +195,7 @@ def reverse_benchmark(
         headline=found.headline,
         scores=found.scores,
         checks=tuple(checks),
-        sentences=(*found.sentences, *screen.notes, *part_notes, *missing),
+        sentences=(*found.sentences, *screen.notes, *part_notes, *missing, *known),
         settings={
             "split": str(split),
             "k": ["all" if size is None else size for size in sizes],
@@ -181,9 +214,12 @@ def reverse_benchmark(
             "hidden_possible": views[1].possible,
             "seed": seed,
             "permutations": permutations,
+            "network": to_dict(of_networks) if answers.checks else None,
+            "knowledge": [Path(spec).name for spec in knowledge],
         },
         provenance=_provenance(subject, seed, started),
         folder=None if out is None else Path(out),
+        curves=pd.DataFrame(answers.curves),
     )
     if out is not None:
         result.write(Path(out), force=force)

@@ -22,8 +22,9 @@ _SAME_GENES = "the same genes are perturbed on both sides"
 class Part:
     """One training and its test.
 
-    train, test: conditions by name; trained, asked: the screen with the cells of either side, one
-    and the same unless guides are held out; strata: genes seen alone of each test condition.
+    train, val, test: conditions by name, val empty where a split has none; trained, asked: the
+    screen with the cells of either side, one and the same unless guides are held out; strata: genes
+    seen alone of each test condition.
     """
 
     design: str
@@ -33,6 +34,7 @@ class Part:
     trained: Screen
     asked: Screen
     strata: Mapping[str, int]
+    val: tuple[str, ...] = ()
 
 
 def parts_of(
@@ -85,7 +87,9 @@ def parts_of(
 
 
 def _part(screen: Screen, design: str, split: ReverseSplit) -> Part:
-    return Part(design, split.name, split.train, split.test, screen, screen, split.strata)
+    return Part(
+        design, split.name, split.train, split.test, screen, screen, split.strata, split.val
+    )
 
 
 def _by_cells(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from cellwright.data.atomic import atomic_folder
 from cellwright.interfaces import Check
 from cellwright.perturbation.reverse import Screen
 from cellwright.report.canvas import save_figure
+from cellwright.report.reverse_curves import reverse_curves
 from cellwright.report.reverse_figure import reverse_panels
 from cellwright.workflows.plain_files import plain, write_json, write_tsv
 
@@ -26,6 +27,7 @@ class ReverseBenchmark:
     groups drawn at random. own: what targets' own transcripts explain. headline: genes and k
     that the sentences are about. scores: the rows of the
     table as score dictionaries with paired differences. folder: where it was written, or None.
+    curves: a row per network, genes, size, partition and epoch.
     """
 
     split: str
@@ -40,6 +42,7 @@ class ReverseBenchmark:
     settings: dict[str, Any]
     provenance: dict[str, Any]
     folder: Path | None = None
+    curves: pd.DataFrame = field(default_factory=pd.DataFrame)
 
     def to_dict(self) -> dict[str, Any]:
         """The result as JSON types, as in ``metrics.json``."""
@@ -100,9 +103,25 @@ class ReverseBenchmark:
         """One metric of every method by size of query, own genes visible and hidden, as Axes."""
         return reverse_panels(self.table, metric, title=f"Which gene was perturbed: {self.split}")
 
+    def plot_curves(self, metric: str = "mrr") -> Any:
+        """One metric over epochs, for training and unseen perturbations, of the headline, as Axes.
+
+        Raises
+        ------
+        DataError
+            If no network was asked.
+        """
+        curves = self.curves
+        if len(curves):
+            genes, k = self.headline
+            rows = curves[curves.genes == genes]
+            same = rows[rows.k.astype(str) == k]
+            curves = same if len(same) else rows[rows.k == rows.k.max()]
+        return reverse_curves(curves, metric, title=f"Seen and unseen: {self.split}")
+
     def write(self, out: Path, *, force: bool = False) -> None:
         """Write scores.tsv, random_groups.tsv, own_transcripts.tsv, metrics.json, provenance.json
-        and figures/scores.png and .pdf.
+        and figures/scores.png and .pdf, and curves.tsv and figures/curves of networks.
 
         Raises
         ------
@@ -113,12 +132,18 @@ class ReverseBenchmark:
         """
         with atomic_folder(out, force=force) as folder:
             write_tsv(self.table, folder / "scores.tsv")
-            for name, table in (("random_groups", self.random), ("own_transcripts", self.own)):
+            for name, table in (
+                ("random_groups", self.random),
+                ("own_transcripts", self.own),
+                ("curves", self.curves),
+            ):
                 if len(table):
                     write_tsv(table, folder / f"{name}.tsv")
             figures = folder / "figures"
             figures.mkdir()
             for ending in ("png", "pdf"):
                 save_figure(self.plot(), figures / f"scores.{ending}")
+                if len(self.curves):
+                    save_figure(self.plot_curves(), figures / f"curves.{ending}")
             write_json(self.provenance, folder / "provenance.json")
             write_json(self.to_dict(), folder / "metrics.json")

@@ -21,7 +21,12 @@ from cellwright.perturbation.reverse_audit import (
     own_columns,
     screen_kind,
 )
-from cellwright.perturbation.reverse_methods import Training, fit_method, joined
+from cellwright.perturbation.reverse_methods import METHODS, Training, fit_method, joined
+from cellwright.workflows.reverse_benchmark_networks import (
+    Answers,
+    NetworkPlan,
+    fit_network_method,
+)
 from cellwright.workflows.reverse_benchmark_parts import Part
 
 # Cells of a training query where all cells of a condition are asked about: more than one query of
@@ -37,7 +42,8 @@ RANDOM_GROUPS = 300
 class Exam:
     """What is asked of every partition; kind is ``auto`` or a kind of screen.
 
-    drawn: groups of cells at random that each partition is asked about.
+    drawn: groups of cells at random that each partition is asked about; networks: how they are
+    fitted, None where none is asked for.
     """
 
     expression_ng: sp.csr_matrix
@@ -49,6 +55,7 @@ class Exam:
     most: int
     seed: int
     drawn: int = 20
+    networks: NetworkPlan | None = None
 
 
 @dataclass(frozen=True)
@@ -72,8 +79,19 @@ class Asked:
     val_unit_q: NDArray[np.str_] | None = None
 
 
-def answer_part(exam: Exam, part: Part, views: Sequence[Visibility], number: int) -> list[Asked]:
-    """Fit every method on the training conditions of a partition and ask about its test conditions."""
+def answer_part(
+    exam: Exam,
+    part: Part,
+    views: Sequence[Visibility],
+    number: int,
+    answers: Answers | None = None,
+) -> list[Asked]:
+    """Fit every method on the training conditions of a partition and ask about its test conditions.
+
+    Every method is asked about validation conditions too, where there are some. ``answers`` takes
+    what networks leave beside theirs.
+    """
+    answers = Answers() if answers is None else answers
     x, seed = exam.expression_ng, exam.seed
     controls = control_means(x, part.trained)
     sd_g = control_spread(x, part.trained)
@@ -94,6 +112,12 @@ def answer_part(exam: Exam, part: Part, views: Sequence[Visibility], number: int
             )
             for k in asked_sizes
         }
+        held = {
+            k: draw_queries(
+                x, part.trained, part.val, k=k, most=exam.most, seed=seed + 1, controls=controls
+            )
+            for k in (asked_sizes if part.val else ())
+        }
         drawn = _drawn(exam, part, size, number, controls)
         for view in views:
             training = Training(
@@ -106,10 +130,23 @@ def answer_part(exam: Exam, part: Part, views: Sequence[Visibility], number: int
                 seed=seed,
             )
             for name in exam.methods:
-                method = fit_method(name, training)
+                if exam.networks is not None and name not in METHODS:
+                    shown = only_genes(asked[asked_sizes[0]], view.kept_g)
+                    method = fit_network_method(
+                        name, x, part, view, size, shown, exam.networks, answers
+                    )
+                else:
+                    method = fit_method(name, training)
                 for k, queries in asked.items():
                     seen = only_genes(queries, view.kept_g)
-                    out.append(_asked(name, view, k, method.score(seen), queries, part))
+                    found = _asked(name, view, k, method.score(seen), queries, part)
+                    if k in held:
+                        found = replace(
+                            found,
+                            val_score_qc=method.score(only_genes(held[k], view.kept_g)),
+                            val_unit_q=_names(held[k], part.trained),
+                        )
+                    out.append(found)
                 if drawn is not None:
                     score = method.score(only_genes(drawn, view.kept_g))
                     random = _asked(name, view, asked_sizes[0], score, drawn, part)
@@ -173,6 +210,11 @@ def _asked(
     queries: Queries,
     part: Part,
 ) -> Asked:
-    names = [part.asked.conditions[code] for code in queries.condition_q.tolist()]
-    strata = np.array([part.strata.get(name, -1) for name in names], dtype=np.int64)
-    return Asked(method, view.name, k, score_qc, np.array(names, dtype=str), strata)
+    names = _names(queries, part.asked)
+    strata = np.array([part.strata.get(str(name), -1) for name in names], dtype=np.int64)
+    return Asked(method, view.name, k, score_qc, names, strata)
+
+
+def _names(queries: Queries, screen: Screen) -> NDArray[np.str_]:
+    """The condition of each query by name."""
+    return np.array([screen.conditions[code] for code in queries.condition_q.tolist()], dtype=str)

@@ -134,6 +134,8 @@ def network_of(
 ) -> ReverseNetwork:
     """An untrained network that knows the scale of the genes and which of them it may name."""
     known = knowledge if settings.kind in USE_KNOWLEDGE else None
+    if known is not None and not known.names_d:
+        known = None
     pair_ccp = np.zeros((cells.candidates, cells.candidates, 0), dtype=np.float32)
     if known is not None:
         pair_ccp = pair_features(known)[1]
