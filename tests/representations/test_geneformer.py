@@ -15,7 +15,8 @@ from transformers import BertConfig, BertForMaskedLM
 from cellwright.errors import DataError, RunError, SettingsError
 from cellwright.interfaces import GeneVectors, Representation
 from cellwright.representations.encoder import EncoderRun
-from cellwright.representations.geneformer import GeneformerRun, load_geneformer
+from cellwright.representations.geneformer import GeneformerRun
+from cellwright.representations.geneformer_loading import load_geneformer
 from cellwright.representations.geneformer_pooling import batches_by_length
 from cellwright.representations.loading import load
 from cellwright.tokens.rank_vocabulary import RankVocabulary
@@ -244,7 +245,7 @@ def test_vocabularies_that_do_not_fit(folder, series):
         load_geneformer(folder, other)
     table = (folder / "vocabulary.tsv").read_text().splitlines()
     (folder / "vocabulary.tsv").write_text("\n".join(r for r in table if "<mask>" not in r) + "\n")
-    with pytest.raises(DataError, match=r"<mask> is missing"):
+    with pytest.raises(DataError, match=r"without <mask> it was given"):
         load_geneformer(folder)
     (folder / "vocabulary.tsv").unlink()
     with pytest.raises(RunError, match=r"small has none.*--vocabulary.*vocabulary\.tsv"):

@@ -8,8 +8,9 @@ from cellwright.errors import RunError, SettingsError
 from cellwright.representations import encoder
 from cellwright.representations.encoder import EncoderRun
 from cellwright.representations.finetuned import FinetunedRun, with_head
-from cellwright.representations.geneformer import GeneformerRun, load_geneformer
+from cellwright.representations.geneformer import GeneformerRun
 from cellwright.representations.geneformer_files import is_checkpoint
+from cellwright.representations.geneformer_loading import load_geneformer
 from cellwright.representations.ldvae import LDVAERun, is_ldvae_run, load_ldvae
 from cellwright.representations.rank_run import is_rank_run, load_rank_run
 from cellwright.tokens.rank_vocabulary import RankVocabulary
@@ -30,7 +31,7 @@ def load(
         Under which its vectors are stored; default the folder's name, or what a fine-tuned run was
         called.
     vocabulary
-        Of a checkpoint; see :func:`~cellwright.representations.geneformer.load_geneformer`.
+        Of a checkpoint; see :func:`~cellwright.representations.geneformer_loading.load_geneformer`.
 
     Raises
     ------
