@@ -9,12 +9,8 @@ from cellwright.errors import DataError
 from cellwright.tokens.masking import cell_keys
 from cellwright.tokens.rank_masking import RankMaskRule
 from cellwright.tokens.rank_vocabulary import RankVocabulary
-from cellwright.training.rank_references import (
-    RankedCell,
-    masked_cells,
-    rank_references,
-    token_counts,
-)
+from cellwright.training.rank_frequencies import masked_cells, token_counts
+from cellwright.training.rank_references import rank_references
 from cellwright.training.ranked_batches import RankedCells
 
 
@@ -97,26 +93,6 @@ def test_the_gene_left_in_place_by_bayes_rule():
     # Frequencies are estimated from 24,000 tokens of 2,000 genes.
     assert found.perplexity["token_free"] == pytest.approx(np.exp(nll / places), rel=0.03)
     assert found.accuracy["majority"] == pytest.approx(0.5, abs=0.06)
-
-
-def test_against_a_plain_way_with_the_cell_left_out():
-    """Probabilities without a training cell equal those counted without it."""
-    rng = np.random.default_rng(3)
-    cells = random_cells(12, 40, rng, 5, 30)
-    vocabulary = vocabulary_of(40)
-    everything = token_counts(packed(cells), np.arange(12), vocabulary)
-    without = token_counts(packed(cells), np.delete(np.arange(12), 4), vocabulary)
-    one = RankedCell(cells[4], np.array([0, 3]), np.array([-1, -1]))
-    tokens = vocabulary.token_ids_g
-    for prior in (None, 30.0):
-        left_out = everything.probability(tokens, 0.3, prior, one)
-        np.testing.assert_allclose(left_out, without.probability(tokens, 0.3, prior), rtol=1e-12)
-        np.testing.assert_allclose(left_out.sum(axis=1), 1.0)
-    counts = np.zeros((10, 42))
-    for cell in cells:
-        for place, token in enumerate(cell):
-            counts[10 * place // len(cell), token] += 1
-    np.testing.assert_array_equal(everything.of_kv, counts)
 
 
 def test_that_special_tokens_are_neither_counted_nor_predicted():
