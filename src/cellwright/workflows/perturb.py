@@ -7,10 +7,8 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import pandas as pd
 from anndata import AnnData
 from numpy.typing import NDArray
 
@@ -18,12 +16,9 @@ from cellwright.data.atomic import refuse_existing
 from cellwright.data.hashes import cell_hashes, fingerprint
 from cellwright.errors import SettingsError
 from cellwright.interfaces import Seen
-from cellwright.perturbation.edits import Kind
-from cellwright.perturbation.insilico import Plan, draw_plan, profile_of
-from cellwright.perturbation.null_genes import GeneProfile
-from cellwright.representations.edited import EditableRanks, Shifts
+from cellwright.perturbation.insilico import draw_plan, profile_of
+from cellwright.representations.edited import EditableRanks
 from cellwright.representations.encoder import EncoderRun
-from cellwright.representations.expression import log_normalized
 from cellwright.representations.finetuned import FinetunedRun, base_of
 from cellwright.representations.geneformer import GeneformerRun
 from cellwright.representations.geneformer_pooling import BATCH_TOKENS
@@ -31,16 +26,16 @@ from cellwright.representations.loading import load_encoder
 from cellwright.tokens.rank_vocabulary import RankVocabulary
 from cellwright.workflows.perturb_cells import DrawnCells, draw_cells
 from cellwright.workflows.perturb_findings import checks_of, sentences_of
-from cellwright.workflows.perturb_genes import Named, edit_name, read_kind, read_sets
+from cellwright.workflows.perturb_genes import Named, read_kind, read_sets
 from cellwright.workflows.perturb_goal import Direction, fit_direction
 from cellwright.workflows.perturb_result import PerturbResult
-from cellwright.workflows.perturb_statistics import edit_rows
+from cellwright.workflows.perturb_tables import edit_table, moved_genes
 from cellwright.workflows.provenance import provenance
 
 log = logging.getLogger("cellwright.workflows.perturb")
 
-# Edits whose effect on every other gene is kept, and how many of the most moved genes.
-WATCHED, MOVED = 20, 50
+# Edits whose effect on every other gene is kept.
+WATCHED = 20
 
 
 def perturb(
@@ -176,7 +171,7 @@ def perturb(
         progress=progress,
     )
     headline = "cosine" if direction is None else "toward"
-    table = _table(plan, shifts, profile, model.vocabulary, drawn, kind, factor, headline)
+    table = edit_table(plan, shifts, profile, model.vocabulary, drawn, kind, factor, headline)
     if direction is not None and not within:
         # The same edits by weights that have learned nothing: null genes need not be run for it.
         blank = replace(editor, run=model.untrained())
@@ -231,7 +226,7 @@ def perturb(
         seen=_seen(loaded, drawn.cells, assume_counts),
         table=asked.reset_index(drop=True),
         null=rest.reset_index(drop=True),
-        genes=_moved(plan, shifts, model.vocabulary),
+        genes=moved_genes(plan, shifts, model.vocabulary),
         settings=settings,
         direction=None
         if direction is None
@@ -291,96 +286,6 @@ def _direction(
         return None
     vectors_nd = model.transform(drawn.cells, assume_counts=assume_counts, device=device)
     return fit_direction(vectors_nd, ~drawn.edited_n, drawn.groups_n, drawn.group, seed)
-
-
-def _table(
-    plan: Plan,
-    shifts: Shifts,
-    profile: GeneProfile,
-    vocabulary: RankVocabulary,
-    drawn: DrawnCells,
-    kind: Kind,
-    factor: float | None,
-    headline: str,
-) -> pd.DataFrame:
-    """One row per edit, null edits too."""
-    shift_sp = {"cosine": shifts.cosine_p, "genes": shifts.genes_p}
-    if headline == "toward":
-        shift_sp = {"toward": shifts.toward_p, **shift_sp}
-    groups_n = None if drawn.groups_n is None else drawn.groups_n[drawn.edited_n]
-    table = edit_rows(plan, shift_sp, shifts.changed_p, groups_n, two_sided=frozenset({"toward"}))
-    members = [list(genes) for genes in plan.sets]
-    about: dict[str, Any] = {
-        "edit": [edit_name(genes, vocabulary) for genes in members],
-        "gene_ids": [",".join(vocabulary.gene_ids[genes].tolist()) for genes in members],
-        "place": [float(np.expm1(profile.place_g[genes].mean())) for genes in members],
-        "detection": [float(profile.detection_g[genes].mean()) for genes in members],
-        # Of a set, the gene that is at the front most rarely.
-        "front": [float(profile.front_g[genes].min() / max(profile.n, 1)) for genes in members],
-    }
-    null_place, null_detection, outside = [], [], []
-    for e in range(len(plan.sets)):
-        mine = plan.null_am[e] if e < plan.asked else np.array([], dtype=np.int64)
-        places = np.array([about["place"][m] for m in mine])
-        null_place.append(float(np.exp(np.log1p(places).mean()) - 1) if mine.size else np.nan)
-        shares = [about["detection"][m] for m in mine]
-        null_detection.append(float(np.mean(shares)) if mine.size else np.nan)
-        inside = mine.size == 0 or places.min() <= about["place"][e] <= places.max()
-        outside.append(not inside)
-    about |= {"null_place": null_place, "null_detection": null_detection, "outside": outside}
-    if headline == "toward":
-        about["expected"] = _expected(members, vocabulary, drawn, kind, factor)
-    table["unit"] = table["unit"].replace({"groups": drawn.group or "groups"})
-    return pd.concat([pd.DataFrame(about), table], axis=1)
-
-
-def _expected(
-    members: list[list[int]],
-    vocabulary: RankVocabulary,
-    drawn: DrawnCells,
-    kind: Kind,
-    factor: float | None,
-) -> list[float]:
-    """Which way plain expression says an edit goes: the mean difference of log counts between
-    the states, end minus start, with the sign turned where the edit lowers the gene."""
-    alignment = vocabulary.align(drawn.cells.var)
-    x_ng = log_normalized(drawn.counts_ng)
-    start = np.asarray(x_ng[drawn.edited_n].mean(axis=0)).ravel()
-    end = np.asarray(x_ng[~drawn.edited_n].mean(axis=0)).ravel()
-    lowered = kind == "delete" or (factor is not None and factor < 1)
-    change_m = (start - end) if lowered else (end - start)
-    change_g = np.zeros(len(vocabulary))
-    known = alignment.genes_m >= 0
-    np.add.at(change_g, alignment.genes_m[known], change_m[known])
-    return [float(change_g[genes].mean()) for genes in members]
-
-
-def _moved(plan: Plan, shifts: Shifts, vocabulary: RankVocabulary) -> pd.DataFrame:
-    """Of each watched edit the other genes that moved most, by their mean over cells."""
-    frames = []
-    for e, (sum_v, cells_v) in enumerate(
-        zip(shifts.watched_wv, shifts.watched_cells_wv, strict=True)
-    ):
-        sum_g, cells_g = sum_v[vocabulary.token_ids_g], cells_v[vocabulary.token_ids_g]
-        # A gene that shares one cell with the edit has no mean to speak of.
-        fewest = min(5, int(cells_g.max(initial=0)))
-        mean_g = np.where(cells_g >= max(1, fewest), sum_g / np.maximum(cells_g, 1), -1.0)
-        top = np.argsort(-mean_g, kind="stable")[:MOVED]
-        top = top[mean_g[top] > 0]
-        frames.append(
-            pd.DataFrame(
-                {
-                    "edit": edit_name(plan.sets[e], vocabulary),
-                    "gene": vocabulary.symbols[top],
-                    "gene_id": vocabulary.gene_ids[top],
-                    "shift": mean_g[top],
-                    "cells": cells_g[top],
-                }
-            )
-        )
-    if not frames:
-        return pd.DataFrame(columns=["edit", "gene", "gene_id", "shift", "cells"])
-    return pd.concat(frames, ignore_index=True)
 
 
 def _seen(
