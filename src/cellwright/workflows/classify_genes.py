@@ -26,13 +26,12 @@ from cellwright.interfaces import Check, Predictions, Score
 from cellwright.workflows import classify_genes_folder
 from cellwright.workflows.classify_genes_finetune import Tuning, finetuned
 from cellwright.workflows.classify_genes_result import GeneClassification
+from cellwright.workflows.classify_genes_subject import GeneSubject, read_gene_subject
 from cellwright.workflows.classify_genes_views import (
     EXPRESSION,
     PROPERTIES,
-    GeneSubject,
     GeneViews,
     build_gene_views,
-    read_gene_subject,
 )
 
 log = logging.getLogger("cellwright.workflows.classify_genes")

@@ -18,7 +18,7 @@ from cellwright.representations.geneformer_pooling import PackedCells
 from cellwright.tokens.ranked import RankedTokenizer
 from cellwright.training.finetune_settings import FinetuneSettings
 from cellwright.training.finetuning import finetune_genes
-from cellwright.workflows.classify_genes_views import GeneSubject
+from cellwright.workflows.classify_genes_subject import GeneSubject
 
 log = logging.getLogger("cellwright.workflows.classify_genes")
 

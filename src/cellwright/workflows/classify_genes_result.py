@@ -21,7 +21,8 @@ from cellwright.report.canvas import new_axes
 from cellwright.report.confusion import confusion_matrix
 from cellwright.report.gene_figures import gene_scores, hidden_labels, recall_per_class
 from cellwright.report.roc import roc_curves
-from cellwright.workflows.classify_genes_views import GeneSubject, GeneViews
+from cellwright.workflows.classify_genes_subject import GeneSubject
+from cellwright.workflows.classify_genes_views import GeneViews
 from cellwright.workflows.plain_files import plain
 
 SCHEMA = "cellwright.classify-genes/1"
