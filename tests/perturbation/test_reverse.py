@@ -95,6 +95,12 @@ def test_gaps_and_rare_conditions_are_said():
         (["control", "A"], {"control": "contrl"}, SettingsError, "did you mean 'control'"),
         (["control", "A+B+C"], {}, DataError, r"more than 2 genes, such as 'A\+B\+C'"),
         (["control", "A++B"], {}, DataError, r"'A\+\+B' in 'condition' is no perturbation"),
+        (
+            ["control", "safe harbor"],
+            {},
+            DataError,
+            "'safe harbor' in 'condition' is named like no gene",
+        ),
         (["control", "A"], {"column": "conditio"}, DataError, "did you mean 'condition'"),
         (["control", "A"], {"batch": "lane"}, DataError, "no batch column 'lane'"),
         (["control", "A"], {"candidates": ["B"]}, DataError, "1 perturbed genes are not among"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -22,6 +23,8 @@ LIKELY_COLUMNS = (
     "guide_identity",
 )
 MOST_GENES = 2
+# Symbols and ids have letters, digits and these marks; spaces and the like are in labels of cells.
+_NO_GENE = re.compile(r"[^\w.@/:()'-]")
 
 
 @dataclass(frozen=True)
@@ -173,6 +176,12 @@ def read_screen(
             raise DataError(
                 f"{name!r} in {column!r} is no perturbation: expected a gene, two genes with "
                 f"{separator!r} between them, or {control!r}"
+            )
+        strange = [gene for gene in genes if _NO_GENE.search(gene)]
+        if strange:
+            raise DataError(
+                f"{strange[0]!r} in {column!r} is named like no gene; give its symbol in a table of "
+                "old names and new ones (--aliases), or leave its cells out (--leave-out)"
             )
         if len(set(genes)) > MOST_GENES:
             crowded.append(name)
