@@ -9,7 +9,9 @@ from typing import Annotated, Any
 import typer
 
 from cellwright.cli import console
+from cellwright.training.reverse_settings import NetworkSettings
 
+_D = NetworkSettings()
 _SCREEN, _DESIGN, _MODEL = "Screen", "Design", "Network"
 _TRAINING, _GENES = "Training and search", "Gene knowledge"
 
@@ -24,40 +26,46 @@ def train(
     kind: Annotated[
         str | None,
         typer.Option(
-            help="mlp, attention, multi-head, graph or cross-attention. [default: mlp]",
+            help=f"mlp, attention, multi-head, graph or cross-attention. Default: {_D.kind}.",
             rich_help_panel=_MODEL,
         ),
     ] = None,
     hidden: Annotated[
         str | None,
         typer.Option(
-            help="Hidden layers of the trunk, with commas; none for a linear one. [default: 128]",
+            help="Hidden layers of the trunk, with commas; none for a linear one. "
+            f"Default: {','.join(map(str, _D.hidden)) or 'none'}.",
             rich_help_panel=_MODEL,
         ),
     ] = None,
     width: Annotated[
         int | None,
-        typer.Option(help="Length of the code of a gene. [default: 64]", rich_help_panel=_MODEL),
+        typer.Option(
+            help=f"Length of the code of a gene. Default: {_D.width}.", rich_help_panel=_MODEL
+        ),
     ] = None,
     heads: Annotated[
-        int | None, typer.Option(help="Attention heads. [default: 4]", rich_help_panel=_MODEL)
+        int | None,
+        typer.Option(help=f"Attention heads. Default: {_D.heads}.", rich_help_panel=_MODEL),
     ] = None,
     layers: Annotated[
-        int | None, typer.Option(help="Attention layers. [default: 1]", rich_help_panel=_MODEL)
+        int | None,
+        typer.Option(help=f"Attention layers. Default: {_D.layers}.", rich_help_panel=_MODEL),
     ] = None,
     dropout: Annotated[
-        float | None, typer.Option(help="Dropout. [default: 0.2]", rich_help_panel=_MODEL)
+        float | None, typer.Option(help=f"Dropout. Default: {_D.dropout}.", rich_help_panel=_MODEL)
     ] = None,
     members: Annotated[
         int | None,
         typer.Option(
-            help="Networks from other starts, averaged. [default: 1]", rich_help_panel=_MODEL
+            help=f"Networks from other starts, averaged. Default: {_D.members}.",
+            rich_help_panel=_MODEL,
         ),
     ] = None,
     inputs: Annotated[
         str | None,
         typer.Option(
-            help="shift (from matched controls), expression or both. [default: shift]",
+            help=f"shift (from matched controls), expression or both. Default: {_D.inputs}.",
             rich_help_panel=_MODEL,
         ),
     ] = None,
@@ -65,26 +73,27 @@ def train(
         str | None,
         typer.Option(
             help="sets (all sets of up to two genes compete), softmax, bce or focal. "
-            "[default: sets]",
+            f"Default: {_D.loss}.",
             rich_help_panel=_MODEL,
         ),
     ] = None,
     k: Annotated[
         int | None,
         typer.Option(
-            "--k", help="Cells of a training group. [default: 20]", rich_help_panel=_DESIGN
+            "--k", help=f"Cells of a training group. Default: {_D.k}.", rich_help_panel=_DESIGN
         ),
     ] = None,
     groups: Annotated[
         int | None,
         typer.Option(
-            help="Groups of a condition in an epoch. [default: 8]", rich_help_panel=_TRAINING
+            help=f"Groups of a condition in an epoch. Default: {_D.groups}.",
+            rich_help_panel=_TRAINING,
         ),
     ] = None,
     sums: Annotated[
         float | None,
         typer.Option(
-            help="Share of synthetic doubles, sums of two single shifts. [default: 0.5]",
+            help=f"Share of synthetic doubles, sums of two single shifts. Default: {_D.sums}.",
             rich_help_panel=_TRAINING,
         ),
     ] = None,
@@ -92,61 +101,63 @@ def train(
         str | None,
         typer.Option(
             help="ahlmann-eltze-2025, mambaperturb-2025, leave-one-double-out, unseen-singles, a "
-            "split file (.json), none (train on everything) or auto. [default: auto]",
+            "split file (.json), none (train on everything) or auto. Default: auto.",
             rich_help_panel=_DESIGN,
         ),
     ] = None,
     partition: Annotated[
         int | None,
         typer.Option(
-            help="Which partition of a random split. [default: 0]", rich_help_panel=_DESIGN
+            help="Which partition of a random split. Default: 0.", rich_help_panel=_DESIGN
         ),
     ] = None,
     held_out: Annotated[
         float | None,
         typer.Option(
-            help="Share of the cells of training conditions that is kept back. [default: 0.1]",
+            help="Share of the cells of training conditions that is kept back. Default: 0.1.",
             rich_help_panel=_DESIGN,
         ),
     ] = None,
     most: Annotated[
         int | None,
         typer.Option(
-            help="Queries of a perturbation, at most. [default: 20]", rich_help_panel=_DESIGN
+            help="Queries of a perturbation, at most. Default: 20.", rich_help_panel=_DESIGN
         ),
     ] = None,
     own_genes: Annotated[
         str | None,
         typer.Option(
-            help="Candidates' own transcripts: hidden or visible. [default: hidden]",
+            help="Candidates' own transcripts: hidden or visible. Default: hidden.",
             rich_help_panel=_DESIGN,
         ),
     ] = None,
     epochs: Annotated[
-        int | None, typer.Option(help="Most epochs. [default: 10]", rich_help_panel=_TRAINING)
+        int | None,
+        typer.Option(help=f"Most epochs. Default: {_D.epochs}.", rich_help_panel=_TRAINING),
     ] = None,
     patience: Annotated[
         int | None,
         typer.Option(
-            help="Stop after so many epochs without a better validation loss. [default: 4]",
+            help=f"Stop after so many epochs without a better validation loss. Default: {_D.patience}.",
             rich_help_panel=_TRAINING,
         ),
     ] = None,
     batch_size: Annotated[
-        int | None, typer.Option(help="Groups per step. [default: 64]", rich_help_panel=_TRAINING)
+        int | None,
+        typer.Option(help=f"Groups per step. Default: {_D.batch_size}.", rich_help_panel=_TRAINING),
     ] = None,
     learning_rate: Annotated[
         float | None,
         typer.Option(
             "--learning-rate",
             "--lr",
-            help="AdamW's peak rate. [default: 0.0003]",
+            help=f"AdamW's peak rate. Default: {_D.learning_rate}.",
             rich_help_panel=_TRAINING,
         ),
     ] = None,
     weight_decay: Annotated[
         float | None,
-        typer.Option(help="AdamW's decay. [default: 0.01]", rich_help_panel=_TRAINING),
+        typer.Option(help=f"AdamW's decay. Default: {_D.weight_decay}.", rich_help_panel=_TRAINING),
     ] = None,
     search: Annotated[
         int,
@@ -172,7 +183,7 @@ def train(
     ] = None,
     separator: Annotated[
         str | None,
-        typer.Option(help="Between the genes of a double. [default: +]", rich_help_panel=_SCREEN),
+        typer.Option(help="Between the genes of a double. Default: +.", rich_help_panel=_SCREEN),
     ] = None,
     batch: Annotated[
         str | None,
@@ -181,7 +192,7 @@ def train(
     min_cells: Annotated[
         int | None,
         typer.Option(
-            help="Leave perturbations with fewer cells out. [default: 2]", rich_help_panel=_SCREEN
+            help="Leave perturbations with fewer cells out. Default: 2.", rich_help_panel=_SCREEN
         ),
     ] = None,
     aliases: Annotated[
@@ -221,7 +232,7 @@ def train(
     ] = None,
     build: Annotated[
         str | None,
-        typer.Option(help="GRCh38 or GRCh37. [default: GRCh38]", rich_help_panel=_GENES),
+        typer.Option(help="GRCh38 or GRCh37. Default: GRCh38.", rich_help_panel=_GENES),
     ] = None,
     gene_sets: Annotated[
         Path | None,
@@ -238,7 +249,7 @@ def train(
     ] = None,
     seed: Annotated[
         int | None,
-        typer.Option(help="Random seed. [default: 0]", rich_help_panel="Settings"),
+        typer.Option(help=f"Random seed. Default: {_D.seed}.", rich_help_panel="Settings"),
     ] = None,
     layer: console.Layer = None,
     assume_counts: console.AssumeCounts = False,

@@ -237,6 +237,7 @@ def _ranked(
             "probability": run.told.calibration.probability(logit[order]),
             "log_odds": logit[order],
             "firm": firm_c,
+            "in_training": run.trained_c[order],
             "own_shift": [float(whole[0, g]) if g >= 0 else np.nan for g in own],
         }
     ).join(carried.reindex(names).reset_index(drop=True))
@@ -319,7 +320,7 @@ def _annotations(
     return out
 
 
-_OURS = ("case", "rank", "gene", "probability", "log_odds", "firm", "own_shift")
+_OURS = ("case", "rank", "gene", "probability", "log_odds", "firm", "in_training", "own_shift")
 
 
 def _column(obs: pd.DataFrame, given: str | None, usual: Sequence[str], option: str) -> str:

@@ -24,7 +24,8 @@ class CaseRanking:
     """The ranking for one state.
 
     table: ``rank``, ``gene``, ``probability``, ``log_odds``, ``firm`` (share of smaller groups with
-    the gene among their first five), ``own_shift`` (of the gene's own transcript, log expression;
+    the gene among their first five), ``in_training`` (whether training saw it perturbed),
+    ``own_shift`` (of the gene's own transcript, log expression;
     empty if not measured) and annotations. evidence: per gene the measured genes on which its
     score rests. number: of perturbed genes, two: the probability that it is two; unscored:
     candidates that training never saw perturbed.
@@ -64,6 +65,8 @@ class CaseRanking:
     def text(self, most: int = 10) -> str:
         """The first genes, what speaks for the first of them, and the flag."""
         table = self.table.head(min(most, self.top)).drop(columns=["case", "log_odds"])
+        if table["in_training"].all():
+            table = table.drop(columns="in_training")
         words = {"probability": "{:.3f}".format, "firm": "{:.0%}".format, "own_shift": "{:+.2f}".format}  # fmt: skip
         many = "two genes" if self.number == 2 else "one gene"
         lines = [

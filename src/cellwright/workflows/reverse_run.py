@@ -110,7 +110,18 @@ def load_network(
     """
     weights = folder.read_weights()
     network = settings.network
-    model = build_network(network, genes=genes, candidates=candidates)
+    # How much is known of genes and of pairs stands in the weights: the files may be gone.
+    columns = {
+        name: next((w.shape[-1] for key, w in weights.items() if key.endswith(f".{name}")), 0)
+        for name in ("measured_gf", "pair_ccp")
+    }
+    model = build_network(
+        network,
+        genes=genes,
+        candidates=candidates,
+        features=columns["measured_gf"],
+        pairs=columns["pair_ccp"],
+    )
     try:
         model.load_state_dict(weights)
     except RuntimeError as error:

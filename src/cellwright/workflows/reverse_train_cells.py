@@ -29,7 +29,7 @@ from cellwright.tokens.vocabulary import Vocabulary
 from cellwright.training.reverse_groups import ReverseCells
 from cellwright.workflows.reverse_dependence_check import check_network
 from cellwright.workflows.reverse_knowledge import read_knowledge
-from cellwright.workflows.reverse_networks import network_cells
+from cellwright.workflows.reverse_networks import USE_KNOWLEDGE, network_cells
 from cellwright.workflows.reverse_screen import read_aliases, read_candidates, screen_of
 from cellwright.workflows.reverse_train_settings import EVERYTHING, ReverseTrainSettings
 from cellwright.workflows.subject import Subject
@@ -146,6 +146,11 @@ def train_task(
         return whole.only(kept_of(other))
 
     knowledge = knowledge_of(screen)
+    if knowledge is not None and settings.kind not in USE_KNOWLEDGE:
+        said_of_genes += (
+            f"A network of the kind {settings.kind} makes no use of gene knowledge; those that do "
+            f"are {' and '.join(USE_KNOWLEDGE)}.",
+        )
     cells = network_cells(expression, trained, sides.train, sides.val, kept_g=view.kept_g)
     dependence = check_network(
         expression,
