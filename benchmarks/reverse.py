@@ -39,7 +39,7 @@ import numpy as np
 import pandas as pd
 
 from cellwright.data.genes import gene_names
-from cellwright.data.screen_truth import ScreenSettings, screen_settings
+from cellwright.data.screen_settings import ScreenSettings, screen_settings
 from cellwright.data.simulated_screen import simulate_screen, simulate_screen_to_file, truth_of
 from cellwright.evaluation.target_ranking import judge_ranking
 from cellwright.perturbation.queries import control_means, draw_queries

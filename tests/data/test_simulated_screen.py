@@ -9,7 +9,8 @@ import anndata
 import numpy as np
 import pytest
 
-from cellwright.data.screen_truth import ScreenSettings, plant_screen, screen_settings
+from cellwright.data.screen_settings import ScreenSettings, screen_settings
+from cellwright.data.screen_truth import plant_screen
 from cellwright.data.simulated_screen import simulate_screen, simulate_screen_to_file, truth_of
 from cellwright.errors import DataError, RunError, SettingsError
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from cellwright.data.screen_truth import ScreenSettings, screen_settings
+from cellwright.data.screen_settings import ScreenSettings, screen_settings
 from cellwright.data.simulated_screen import simulate_screen, truth_of
 from cellwright.errors import DataError
 from cellwright.evaluation.target_ranking import judge_ranking

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cellwright.data.screen_truth import screen_settings
+from cellwright.data.screen_settings import screen_settings
 from cellwright.data.simulated_screen import simulate_screen
 from cellwright.errors import DataError
 from cellwright.perturbation.reverse import read_screen

@@ -37,7 +37,7 @@ def screen_to_file(
     SettingsError, RunError, DataError
         For settings that cannot work, a file that exists, a place that cannot be written.
     """
-    from cellwright.data.screen_truth import screen_settings
+    from cellwright.data.screen_settings import screen_settings
     from cellwright.data.simulated_screen import simulate_screen_to_file
 
     settings = screen_settings(preset, **changed)

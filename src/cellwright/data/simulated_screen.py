@@ -18,13 +18,8 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from cellwright.data.atomic import refuse_existing
-from cellwright.data.screen_truth import (
-    ScreenSettings,
-    ScreenTruth,
-    plant_screen,
-    screen_settings,
-    stream,
-)
+from cellwright.data.screen_settings import ScreenSettings, screen_settings
+from cellwright.data.screen_truth import ScreenTruth, plant_screen, stream
 from cellwright.data.writing import write_cells
 from cellwright.errors import DataError, SettingsError
 
