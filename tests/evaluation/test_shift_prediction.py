@@ -40,13 +40,24 @@ def test_a_perfect_prediction_is_as_far_off_as_the_noise():
     assert np.mean(squares) == pytest.approx(np.mean(floors), rel=0.05)
 
 
-def test_the_interval_holds_the_mean_as_often_as_it_says():
+@pytest.mark.parametrize("units", [4, 15, 30])
+def test_the_interval_holds_the_mean_as_often_as_it_says(units):
     rng = np.random.default_rng(2)
-    held = 0
+    held, methods = 0, set()
     for i in range(200):
-        _, span, _ = mean_over_perturbations(rng.exponential(1, 15) + 1, draws=400, seed=i)
+        _, span = mean_over_perturbations(rng.gamma(4, 1, units) + 1, draws=400, seed=i)
         assert span is not None
-        held += span.low <= 2 <= span.high
-    assert held >= 175
-    value, span, _ = mean_over_perturbations(np.array([3.0]))
-    assert (value, span) == (3.0, None)
+        methods.add(span.method)
+        held += span.low <= 5 <= span.high
+    assert held >= 178 and methods == {"t" if units < 20 else "bootstrap"}
+
+
+def test_few_are_judged_by_t():
+    from scipy.stats import ttest_1samp
+
+    value_u = np.array([0.03, 0.05, 0.09])
+    value, span = mean_over_perturbations(value_u)
+    expected = ttest_1samp(value_u, 0).confidence_interval(0.95)
+    assert (span.low, span.high) == pytest.approx((expected.low, expected.high))
+    assert span.low < 0 < value
+    assert mean_over_perturbations(np.array([3.0])) == (3.0, None)

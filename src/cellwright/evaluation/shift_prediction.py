@@ -6,9 +6,10 @@ from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import stats
 
 from cellwright.errors import DataError
-from cellwright.evaluation.intervals import Interval, percentile
+from cellwright.evaluation.intervals import FEW_UNITS, LEVEL, Interval, percentile
 from cellwright.evaluation.resampling import by_row
 
 METRICS: Mapping[str, bool] = {"l2": False, "pearson_delta": True}
@@ -63,15 +64,19 @@ def noise_floor(
 
 def mean_over_perturbations(
     value_u: NDArray[np.float64], *, draws: int = 2000, seed: int = 0
-) -> tuple[float, Interval | None, NDArray[np.float64]]:
-    """Mean, 95 % bootstrap interval over perturbations (None below two), and its draws.
+) -> tuple[float, Interval | None]:
+    """Mean over perturbations with a 95 % interval, None for a single one.
 
-    The same number of perturbations and seed gives the same resamples, so that differences of
-    draws are paired.
+    Bootstrap from 20 perturbations on. Below that a bootstrap of so few cannot leave the range of
+    what was seen, and Student's t is taken (``t``). Differences of two methods are paired by
+    giving the differences of each perturbation.
     """
-    value = float(value_u.mean())
-    weights = np.concatenate(list(by_row(len(value_u), draws=draws, seed=seed).weights()))
+    value, u = float(value_u.mean()), len(value_u)
+    if u < 2:
+        return value, None
+    if u < FEW_UNITS:
+        half = float(stats.t.ppf(0.5 + LEVEL / 2, u - 1) * value_u.std(ddof=1) / np.sqrt(u))
+        return value, Interval(value - half, value + half, "t")
+    weights = np.concatenate(list(by_row(u, draws=draws, seed=seed).weights()))
     draws_b = weights @ value_u / weights.sum(axis=1)
-    if len(value_u) < 2:
-        return value, None, draws_b
-    return value, Interval(*percentile(draws_b, float(len(value_u))), "bootstrap"), draws_b
+    return value, Interval(*percentile(draws_b, float(u)), "bootstrap")

@@ -9,12 +9,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from cellwright.evaluation.intervals import percentile
 from cellwright.evaluation.sentences import standing
 from cellwright.evaluation.shift_prediction import METRICS, mean_over_perturbations
 from cellwright.interfaces import Score
 
 HEADLINE = "l2"
+# Of each perturbation in one order, by method, genes and metric.
+Values = dict[tuple[str, str, str], NDArray[np.float64]]
 _STRATA: dict[int | None, str] = {
     None: "all",
     2: "both seen alone",
@@ -42,7 +43,7 @@ def judge_forward(each: pd.DataFrame, split: str, *, seed: int = 0) -> JudgedFor
         A row per partition, perturbation, method, genes and metric.
     """
     rows: list[dict[str, Any]] = []
-    draws: dict[tuple[str, str, str], NDArray[np.float64]] = {}
+    values: Values = {}
     for (genes, metric), part in each.groupby(["genes", "metric"], sort=False):
         for stratum, words in _STRATA.items():
             chosen = part if stratum is None else part[part.seen_alone == stratum]
@@ -61,21 +62,22 @@ def judge_forward(each: pd.DataFrame, split: str, *, seed: int = 0) -> JudgedFor
                     "noise_floor": float(by_unit["noise_floor"].mean().mean()),
                 }
                 value = low = high = np.nan
+                made_by = "none"
                 if np.isfinite(value_u).all():
-                    value, span, draws_b = mean_over_perturbations(value_u, seed=seed)
+                    value, span = mean_over_perturbations(value_u, seed=seed)
                     if span is not None:
-                        low, high = span.low, span.high
+                        low, high, made_by = span.low, span.high, span.method
                     if stratum is None:
-                        draws[(str(method), str(genes), str(metric))] = draws_b
-                rows.append(row | {"value": value, "low": low, "high": high})
+                        values[(str(method), str(genes), str(metric))] = value_u
+                rows.append(row | {"value": value, "low": low, "high": high, "interval": made_by})
     table = pd.DataFrame(rows)
     return JudgedForward(
-        table, tuple(_scores(table, draws, split)), tuple(_sentences(table, draws))
+        table, tuple(_scores(table, values, split)), tuple(_sentences(table, values))
     )
 
 
 def best_other(
-    row: Any, table: pd.DataFrame, draws: dict[tuple[str, str, str], NDArray[np.float64]]
+    row: Any, table: pd.DataFrame, values: Values
 ) -> tuple[str | None, dict[str, float] | None]:
     """The best of the other methods, and the paired difference to it (this less that)."""
     rivals = table[
@@ -86,42 +88,26 @@ def best_other(
         & table.value.notna()
     ]
     key = (row["method"], row["genes"], row["metric"])
-    if rivals.empty or key not in draws:
+    if rivals.empty or key not in values:
         return None, None
     best = rivals.loc[rivals.value.idxmax() if METRICS[row["metric"]] else rivals.value.idxmin()]
-    return best["method"], paired(key, (best["method"], *key[1:]), table, draws)
+    return best["method"], paired(key, (best["method"], *key[1:]), values)
 
 
 def paired(
-    one: tuple[str, str, str],
-    other: tuple[str, str, str],
-    table: pd.DataFrame,
-    draws: dict[tuple[str, str, str], NDArray[np.float64]],
-) -> dict[str, float]:
-    """Difference of two means over the same perturbations with its 95 % interval."""
-    values = []
-    units = 1
-    for method, genes, metric in (one, other):
-        row = table[
-            (table.method == method)
-            & (table.genes == genes)
-            & (table.metric == metric)
-            & (table.stratum == "all")
-        ].iloc[0]
-        values.append(float(row["value"]))
-        units = int(row["perturbations"])
-    low, high = percentile(draws[one] - draws[other], float(units))
-    return {"value": values[0] - values[1], "low": low, "high": high}
+    one: tuple[str, str, str], other: tuple[str, str, str], values: Values
+) -> dict[str, float] | None:
+    """Difference of two means over the same perturbations with its 95 % interval, if there are two."""
+    value, span = mean_over_perturbations(values[one] - values[other])
+    return None if span is None else {"value": value, "low": span.low, "high": span.high}
 
 
-def _scores(
-    table: pd.DataFrame, draws: dict[tuple[str, str, str], NDArray[np.float64]], split: str
-) -> list[dict[str, Any]]:
+def _scores(table: pd.DataFrame, values: Values, split: str) -> list[dict[str, Any]]:
     out = []
     for row in table.to_dict("records"):
         rival = difference = None
         if row["stratum"] == "all":
-            rival, difference = best_other(row, table, draws)
+            rival, difference = best_other(row, table, values)
         score = Score(
             task="reverse-forward",
             rep=row["method"],
@@ -130,7 +116,7 @@ def _scores(
             value=row["value"],
             low=row["low"],
             high=row["high"],
-            interval="bootstrap",
+            interval=row["interval"],
             unit="perturbations",
             n=row["perturbations"],
             chance=None,
@@ -147,9 +133,7 @@ def _scores(
     return out
 
 
-def _sentences(
-    table: pd.DataFrame, draws: dict[tuple[str, str, str], NDArray[np.float64]]
-) -> list[str]:
+def _sentences(table: pd.DataFrame, values: Values) -> list[str]:
     """What predicts best, beside the next best, and what is left beyond noise."""
     genes = "hidden" if "hidden" in set(table.genes) else "visible"
     out = []
@@ -164,7 +148,7 @@ def _sentences(
             f"Closest by {_WORDS[metric]}: {best['method']}, {best['value']:.3f} "
             f"[{best['low']:.3f}, {best['high']:.3f}] over {best['perturbations']} perturbations"
         )
-        rival, d = best_other(best, table, draws)
+        rival, d = best_other(best, table, values)
         if rival is not None and d is not None:
             sign = 1 if upward else -1
             words = standing(*sorted((sign * d["low"], sign * d["high"])))
