@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
@@ -22,7 +21,6 @@ from cellwright.evaluation.classifiers import CLASSIFIERS
 from cellwright.evaluation.comparison import judge
 from cellwright.evaluation.folds import Design, Fold, grouped_folds
 from cellwright.evaluation.seen import worst_seen
-from cellwright.interfaces import Predictions, Seen
 from cellwright.models.freezing import freeze_layers
 from cellwright.models.lora import add_lora
 from cellwright.representations.finetuned import (
@@ -40,21 +38,20 @@ from cellwright.workflows.designs import (
     group_values,
     require_passed,
 )
+from cellwright.workflows.finetune_answers import (
+    answers_of_folds,
+    as_baseline,
+    few_label_answers,
+    predictions_of,
+)
 from cellwright.workflows.finetune_findings import beside_frozen, leaks, notes
 from cellwright.workflows.finetune_kept import kept_run, pictures
 from cellwright.workflows.finetune_methods import (
     FINETUNED,
     Contest,
-    FoldAnswer,
-    answer,
     method_names,
 )
-from cellwright.workflows.finetune_result import FROZEN_METHOD, FinetuneResult
-from cellwright.workflows.label_efficiency import (
-    LabelEfficiency,
-    fixed_test,
-    label_efficiency,
-)
+from cellwright.workflows.finetune_result import FinetuneResult
 from cellwright.workflows.labels import Labels, read_labels
 from cellwright.workflows.subject import read_subject
 from cellwright.workflows.views import build_views
@@ -165,19 +162,19 @@ def finetune(
     methods = method_names(views, classifiers, scratch=scratch)
     contest = Contest(subject, base, views, settings, groups_n, threads=usable_cores())
     log.info("%d methods, %d folds, %d cells", len(methods), len(design.folds), len(tested))
-    given, seconds = _answers(contest, labels, design, methods, progress)
+    given, seconds = answers_of_folds(contest, labels, design, methods, progress)
     units_n = np.asarray(obs.index, dtype=str) if groups_n is None else groups_n
-    predictions = [_predictions(m, given[m], labels, design, units_n, seen) for m in methods]
+    predictions = [predictions_of(m, given[m], labels, design, units_n, seen) for m in methods]
     measure = partial(measure_classes, positive=labels.positive)
     found = judge(predictions, measure, seed=settings.seed)
     beside = judge(
-        [p if p.rep == FINETUNED else _as_baseline(p) for p in predictions if not p.baseline],
+        [p if p.rep == FINETUNED else as_baseline(p) for p in predictions if not p.baseline],
         measure,
         seed=settings.seed,
     )
     few = None
     if labels_per_class:
-        few = _few_labels(
+        few = few_label_answers(
             contest,
             labels,
             design,
@@ -273,105 +270,3 @@ def _design(
     ]
     note = "single cells held out: no column groups them, so scores may flatter every method alike"
     return Design("random", "cells", "cells", tuple(made), note)
-
-
-def _answers(
-    contest: Contest,
-    labels: Labels,
-    design: Design,
-    methods: Sequence[str],
-    progress: Callable[[int, int, str], None] | None,
-) -> tuple[dict[str, list[FoldAnswer]], dict[str, float]]:
-    """What every method answered in every fold, and the seconds it took in all."""
-    given: dict[str, list[FoldAnswer]] = {method: [] for method in methods}
-    seconds = dict.fromkeys(methods, 0.0)
-    whole, done = len(methods) * len(design.folds), 0
-    for number, fold in enumerate(design.folds):
-        for method in methods:
-            if progress is not None:
-                progress(done, whole, f"{method}, fold {number + 1} of {len(design.folds)}")
-            start = time.perf_counter()
-            given[method].append(
-                answer(
-                    method,
-                    contest,
-                    labels.codes_n,
-                    labels.classes,
-                    fold.train,
-                    fold.test,
-                    seed=contest.settings.seed,
-                )
-            )
-            seconds[method] += time.perf_counter() - start
-            done += 1
-        whole_s = sum(seconds.values())
-        log.info("fold %d of %d: %.0f s so far", number + 1, len(design.folds), whole_s)
-    if progress is not None:
-        progress(whole, whole, "")
-    return given, seconds
-
-
-def _few_labels(
-    contest: Contest,
-    labels: Labels,
-    design: Design,
-    methods: Sequence[str],
-    units_n: NDArray[np.str_],
-    seen_n: NDArray[np.str_],
-    sizes: Sequence[int | None],
-    draws: int,
-    progress: Callable[[int, int, str], None] | None,
-) -> LabelEfficiency:
-    fold, words = fixed_test(labels.codes_n, seen_n, units_n, design)
-    found = label_efficiency(
-        contest,
-        labels.codes_n,
-        labels.classes,
-        fold,
-        methods,
-        units_n,
-        unit=design.unit,
-        sizes=sizes,
-        repeats=draws,
-        baselines=[m for m in methods if m not in (FINETUNED, FROZEN_METHOD)],
-        seed=contest.settings.seed,
-        progress=None if progress is None else lambda n, of: progress(n, of, "fewer labels"),
-    )
-    return replace(found, sentences=(f"Fewer labels are tested on {words}.", *found.sentences))
-
-
-def _predictions(
-    method: str,
-    given: Sequence[FoldAnswer],
-    labels: Labels,
-    design: Design,
-    units_n: NDArray[np.str_],
-    seen: Seen,
-) -> Predictions:
-    rows = np.concatenate([fold.test for fold in design.folds])
-    fold_m = np.repeat(np.arange(len(design.folds)), [len(f.test) for f in design.folds])
-    order = np.argsort(rows)
-    probability_mk = np.concatenate([a.probability_mk for a in given])[order]
-    rows = rows[order]
-    uses_run = method in (FINETUNED, FROZEN_METHOD)
-    return Predictions(
-        task="annotation",
-        rep=method,
-        model="fine-tuned" if method == FINETUNED else method.rpartition(" + ")[2],
-        split=design.name,
-        fold_unit=design.fold_unit,
-        classes=labels.classes,
-        rows_m=rows,
-        truth_m=labels.codes_n[rows],
-        predicted_m=probability_mk.argmax(axis=1),
-        probability_mk=probability_mk,
-        unit_m=units_n[rows].astype(np.str_),
-        unit=design.unit,
-        fold_m=fold_m[order],
-        seen=seen if uses_run else "clean",
-        baseline=not uses_run,
-    )
-
-
-def _as_baseline(p: Predictions) -> Predictions:
-    return Predictions(**{**p.__dict__, "baseline": True})
