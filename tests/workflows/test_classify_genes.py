@@ -130,6 +130,18 @@ def test_what_a_property_baseline_lacks_is_said(folder, classify):
     assert any("lacks length (no gene table" in s for s in result.sentences)
 
 
+def test_families_that_compare_nothing_are_said(folder, classify):
+    said = "No family holds genes of two classes, so there is no AUC within families."
+    own = pd.DataFrame({"gene": IDS, "family": [f"family{i}" for i in range(GENES)]})
+    own.to_csv(folder / "own.csv", index=False)
+    alone = classify(gene_table=folder / "genes.tsv", family_table=folder / "own.csv")
+    assert said in alone.sentences
+    pairs = own.assign(family=[f"family{i // 2}" for i in range(GENES)])
+    pairs.to_csv(folder / "own.csv", index=False)
+    paired = classify(gene_table=folder / "genes.tsv", family_table=folder / "own.csv")
+    assert said not in paired.sentences
+
+
 def test_a_near_label_is_a_ceiling_and_never_compared(folder, classify):
     (folder / "pli.txt").write_text("gene\n" + "\n".join(IDS[::2]) + "\n")
     result = classify(

@@ -141,6 +141,8 @@ def classify_genes(
         if _view(views, a.rep).name == PROPERTIES and a.model == "logistic-regression"
     }
     found = task.judge(answers, shortcuts=property_reps, ceilings=ceilings_of)
+    if not any(score.metric == WITHIN for score in found.scores):
+        notes.append("No family holds genes of two classes, so there is no AUC within families.")
     curves = _hidden(task, views, hidden)
     checks = [*found.checks, *_checks(answers, curves, ceilings_of)]
     result = GeneClassification(
