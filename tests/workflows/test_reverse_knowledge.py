@@ -5,9 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+import scipy.sparse as sp
+from anndata import AnnData
 
 from cellwright.data.genes import gene_names
 from cellwright.errors import DataError, SettingsError
+from cellwright.representations.loading import load
+from cellwright.workflows.ldvae import ldvae
 from cellwright.workflows.reverse_knowledge import read_edges, read_knowledge
 
 VAR = pd.DataFrame(
@@ -44,6 +48,29 @@ def test_each_source_and_what_it_knows(files):
     assert "var: 3 columns; it knows 3 of 3 measured genes and 1 of 2" in notes[5]
     again, _ = read_knowledge(wanted, GENES, ["AAA1", "ZZZ9"], VAR, gene_table=files / "genes.tsv")
     np.testing.assert_array_equal(found.candidate_cd, again.candidate_cd)
+
+
+def test_vectors_of_a_run_are_found_by_id_and_by_symbol(tmp_path):
+    rng = np.random.default_rng(0)
+    cells = AnnData(sp.csr_matrix(rng.poisson(3, (120, 30)).astype(np.float32)))
+    cells.obs_names = [f"c{i}" for i in range(120)]
+    cells.var_names = [f"ENSG{i:011d}" for i in range(30)]
+    cells.var["gene_symbol"] = [f"SYM{i}" for i in range(30)]
+    ldvae(cells, tmp_path / "run", latent=3, epochs=1, batch_size=32, split_by="none")
+    found, notes = read_knowledge(
+        [f"vectors:{tmp_path / 'run'}"],
+        gene_names(pd.DataFrame(index=["SYM2", "SYM3", "OTHER9"])),
+        ["ENSG00000000002", "SYM7"],
+        VAR,
+    )
+    assert "4 columns; it knows 2 of 3 measured genes and 2 of 2 candidates" in notes[0]
+    # One gene by its symbol, measured, and by its id, candidate.
+    np.testing.assert_array_equal(found.measured_gd[0], found.candidate_cd[0])
+    ids, vectors = load(tmp_path / "run").gene_vectors()
+    whole = (vectors - vectors.mean(axis=0)) / vectors.std(axis=0)
+    np.testing.assert_allclose(
+        found.candidate_cd[1, :3], np.clip(whole[ids.index("ENSG00000000007")], -5, 5), rtol=1e-4
+    )
 
 
 def test_two_of_a_kind_are_told_apart(files):
