@@ -5,9 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import scipy.sparse as sp
+from sklearn.linear_model import Ridge
 
 from cellwright.errors import DataError
 from cellwright.training.reverse_groups import (
+    RIDGE,
     ReverseCells,
     draw_groups,
     examples_per_epoch,
@@ -46,30 +48,59 @@ def test_a_group_of_all_cells_is_the_mean_less_matched_controls(cells: ReverseCe
     np.testing.assert_array_equal(found.target_qc, cells.targets_pc[:3])
 
 
-def test_a_synthetic_double_is_the_sum_of_two_single_shifts(cells: ReverseCells) -> None:
-    found = draw_groups(cells, np.array([3, 4]), k=15, groups=1, epoch=0, seed=0)
-    whole = draw_groups(cells, np.arange(2), k=30, groups=1, epoch=0, seed=0)
-    # Groups of 2k cells, which is all of them here: any synthetic double is A + B.
-    np.testing.assert_allclose(found.shift_qg, np.tile(whole.shift_qg.sum(0), (2, 1)), atol=1e-6)
-    np.testing.assert_array_equal(found.target_qc, [[True, True, False]] * 2)
+def test_effects_are_those_of_a_ridge_regression(cells: ReverseCells) -> None:
+    found = cells.effects
+    fitted = Ridge(RIDGE).fit(cells.targets_pc[:3, :2].astype(float), cells.mean_pg[:3])
+    np.testing.assert_array_equal(found.known_m, [0, 1])
+    np.testing.assert_allclose(found.effect_mg, fitted.coef_.T, atol=1e-5)
+    np.testing.assert_allclose(found.common_g, fitted.intercept_, atol=1e-5)
+    assert not cells.mean_pg[3].any()
 
 
-def test_the_noise_of_a_synthetic_double_is_that_of_a_group() -> None:
+def _noisy(n: int, effect: float = 1.0) -> ReverseCells:
+    """One gene measured, A and B perturbed alone with the same effect, a spread of 1 between cells."""
     rng = np.random.default_rng(1)
-    n = 4000
-    one = ReverseCells(
-        expression_ng=sp.csr_matrix(rng.normal(5, 1, (2 * n, 1)).astype(np.float32)),
+    x = rng.normal(5 + effect, 1, (2 * n, 1))
+    return ReverseCells(
+        expression_ng=sp.csr_matrix(x.astype(np.float32)),
         condition_n=np.repeat([0, 1], n),
         targets_pc=np.eye(2, dtype=bool),
         train_p=np.array([0, 1]),
         val_p=np.array([], dtype=np.int64),
         batch_n=np.zeros(2 * n, dtype=np.int64),
-        control_bg=np.zeros((1, 1), dtype=np.float32),
+        control_bg=np.full((1, 1), 5, dtype=np.float32),
         sd_g=np.ones(1, dtype=np.float32),
     )
-    found = draw_groups(one, np.arange(1200), k=10, groups=300, epoch=0, seed=0).shift_qg[:, 0]
-    assert found[:600].std() == pytest.approx(1 / np.sqrt(10), rel=0.1)
-    assert found[600:].std() == pytest.approx(1 / np.sqrt(10), rel=0.1)
+
+
+def test_a_synthetic_double_is_the_sum_of_two_effects_with_the_noise_of_a_group() -> None:
+    one = _noisy(4000)
+    found = draw_groups(one, np.arange(1200), k=10, groups=300, epoch=0, seed=0)
+    real, synthetic = found.shift_qg[:600, 0], found.shift_qg[600:, 0]
+    assert found.target_qc[600:].all()
+    known = one.effects
+    assert synthetic.mean() == pytest.approx(
+        float(known.common_g[0] + known.effect_mg.sum()), abs=0.05
+    )
+    assert real.std() == pytest.approx(1 / np.sqrt(10), rel=0.1)
+    assert synthetic.std() == pytest.approx(1 / np.sqrt(10), rel=0.1)
+    np.testing.assert_allclose(found.mean_qg - 5, found.shift_qg, atol=1e-5)
+
+
+def test_what_is_not_known_of_effects_makes_noise_larger(cells: ReverseCells) -> None:
+    drawn = draw_groups(cells, np.arange(3, 3003), k=10, groups=1, epoch=0, seed=0)
+    x = cells.expression_ng.toarray() - cells.control_bg[cells.batch_n]
+    inside_g = np.mean([x[cells.condition_n == p].var(axis=0) for p in range(3)], axis=0)
+    doubt = cells.effects.doubt_mm
+    assert 10 * doubt.sum() > 0.1
+    np.testing.assert_allclose(
+        drawn.shift_qg.var(axis=0), inside_g * (1 / 10 + doubt.sum()), rtol=0.15
+    )
+    # Two singles of 10 cells each: their difference is all that two effects are told by.
+    shrunk = 1 / (1 + RIDGE)
+    np.testing.assert_allclose(
+        _noisy(10).effects.doubt_mm, shrunk**2 / 10 * np.array([[0.5, -0.5], [-0.5, 0.5]])
+    )
 
 
 def test_an_example_depends_on_seed_epoch_and_itself_alone(cells: ReverseCells) -> None:
@@ -101,8 +132,8 @@ def test_validation_cells_are_never_drawn(cells: ReverseCells) -> None:
 def test_the_share_of_sums(cells: ReverseCells) -> None:
     assert examples_per_epoch(cells, 10, 0.0) == 30
     assert examples_per_epoch(cells, 10, 0.5) == 60
-    one_single = replace(cells, train_p=np.array([0, 2]))
-    assert examples_per_epoch(one_single, 10, 0.5) == 20
+    one_gene = replace(cells, train_p=np.array([0]))
+    assert examples_per_epoch(one_gene, 10, 0.5) == 10
 
 
 def test_a_condition_on_both_sides_is_refused(cells: ReverseCells) -> None:

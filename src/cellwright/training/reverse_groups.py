@@ -11,6 +11,23 @@ from numpy.typing import NDArray
 
 from cellwright.errors import DataError
 
+# Of the regression of shifts on the genes perturbed.
+RIDGE = 0.3
+
+
+@dataclass(frozen=True)
+class GeneEffects:
+    """Effects of genes by ridge regression of the shifts of conditions on the genes perturbed.
+
+    known_m: candidates that a training condition perturbs; effect_mg: their effects; common_g: the
+    shift that all conditions have; doubt_mm: covariance of the estimates, in variances of a cell.
+    """
+
+    known_m: NDArray[np.int64]
+    effect_mg: NDArray[np.float32]
+    common_g: NDArray[np.float32]
+    doubt_mm: NDArray[np.float64]
+
 
 @dataclass(frozen=True)
 class ReverseCells:
@@ -86,12 +103,33 @@ class ReverseCells:
         """Candidates that a training condition perturbs."""
         return np.asarray(self.targets_pc[self.train_p].any(axis=0))
 
-    @property
-    def single_p(self) -> NDArray[np.int64]:
-        """Training conditions of one gene, one for each gene."""
-        alone = self.train_p[self.targets_pc[self.train_p].sum(axis=1) == 1]
-        _, first = np.unique(self.targets_pc[alone].argmax(axis=1), return_index=True)
-        return alone[first]
+    @cached_property
+    def mean_pg(self) -> NDArray[np.float32]:
+        """Mean shift of each training condition, 0 for the others."""
+        out = np.zeros((len(self.targets_pc), self.genes), dtype=np.float32)
+        parts = [(i, self.rows_p[p]) for i, p in enumerate(self.train_p.tolist())]
+        out[self.train_p] = _means(self, parts, self.targets_pc[self.train_p]).shift_qg
+        return out
+
+    @cached_property
+    def effects(self) -> GeneEffects:
+        """What each gene does, from all training conditions."""
+        x = self.targets_pc[self.train_p].astype(np.float64)
+        known = np.flatnonzero(x.any(axis=0)).astype(np.int64)
+        x, y = x[:, known], self.mean_pg[self.train_p].astype(np.float64)
+        centred = x - x.mean(axis=0)
+        inverse = np.linalg.inv(centred.T @ centred + RIDGE * np.eye(len(known)))
+        effect_mg = inverse @ (centred.T @ (y - y.mean(axis=0)))
+        common_g = y.mean(axis=0) - x.mean(axis=0) @ effect_mg
+        # A condition's mean is as uncertain as one cell over its number of cells.
+        cells_p = np.array([len(self.rows_p[p]) for p in self.train_p.tolist()])
+        solve_mp = inverse @ centred.T
+        return GeneEffects(
+            known,
+            effect_mg.astype(np.float32),
+            common_g.astype(np.float32),
+            (solve_mp / cells_p) @ solve_mp.T,
+        )
 
 
 @dataclass(frozen=True)
@@ -118,24 +156,41 @@ def draw_groups(
     """The training groups of some examples of an epoch.
 
     Each depends on (seed, epoch, example) alone. The first ``groups`` × conditions examples take
-    the training conditions in turn, k cells each; those after them are synthetic doubles: the
-    shifts of two single perturbations of different genes, 2k cells each, so that the sum is as
-    noisy as a group of k cells. A condition with fewer cells gives all it has.
+    the training conditions in turn, k cells each. Those after them are synthetic doubles: the sum
+    of the effects of two genes, and noise as of a group of k cells, which is how k cells of some
+    training condition differ from its mean, and larger by what is not known of the two effects. A
+    network that saw the sums of two groups instead would learn their cells by heart, since there
+    are few single perturbations.
     """
-    single_p, real = cells.single_p, real_examples(cells, groups)
+    real = real_examples(cells, groups)
+    known = cells.effects if (examples >= real).any() else None
     parts: list[tuple[int, NDArray[np.int64]]] = []
     target_qc = np.zeros((len(examples), cells.candidates), dtype=bool)
+    synthetic: list[tuple[int, int, int, int]] = []
     for q, example in enumerate(examples.tolist()):
         rng = np.random.default_rng([seed, epoch, example])
-        if example < real:
+        if known is None or example < real:
             code = int(cells.train_p[example % len(cells.train_p)])
             parts.append((q, _taken(rng, cells.rows_p[code], k)))
             target_qc[q] = cells.targets_pc[code]
             continue
-        for code in rng.choice(single_p, 2, replace=False).tolist():
-            parts.append((q, _taken(rng, cells.rows_p[code], 2 * k)))
-            target_qc[q] |= cells.targets_pc[code]
-    return _means(cells, parts, target_qc)
+        a, b = rng.choice(len(known.known_m), 2, replace=False).tolist()
+        code = int(rng.choice(cells.train_p))
+        parts.append((q, rng.choice(cells.rows_p[code], k)))
+        target_qc[q, known.known_m[[a, b]]] = True
+        synthetic.append((q, code, a, b))
+    found = _means(cells, parts, target_qc)
+    if known is None or not synthetic:
+        return found
+    q, code, a, b = np.array(synthetic).T
+    doubt = known.doubt_mm
+    doubt_q = doubt[a, a] + doubt[b, b] + 2 * doubt[a, b]
+    noise_qg = (found.shift_qg[q] - cells.mean_pg[code]) * np.sqrt(1 + k * doubt_q)[:, None]
+    shift_qg = known.common_g + known.effect_mg[a] + known.effect_mg[b] + noise_qg
+    shift_qg = shift_qg.astype(np.float32)
+    found.mean_qg[q] += shift_qg - found.shift_qg[q]
+    found.shift_qg[q] = shift_qg
+    return found
 
 
 def held_out_groups(
@@ -160,9 +215,9 @@ def real_examples(cells: ReverseCells, groups: int) -> int:
 
 
 def examples_per_epoch(cells: ReverseCells, groups: int, sums: float) -> int:
-    """All examples of an epoch; without two single perturbations there are no synthetic doubles."""
+    """All examples of an epoch; without two perturbed genes there are no synthetic doubles."""
     real = real_examples(cells, groups)
-    return real if len(cells.single_p) < 2 else round(real / (1 - sums))
+    return real if cells.seen_c.sum() < 2 else round(real / (1 - sums))
 
 
 def _taken(rng: np.random.Generator, rows: NDArray[np.int64], size: int) -> NDArray[np.int64]:

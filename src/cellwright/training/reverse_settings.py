@@ -21,8 +21,8 @@ class NetworkSettings:
     ``hidden`` are the layers of the trunk behind the input, ``width`` the length of the code that
     cells and genes share, ``members`` networks from other starts whose answers are averaged.
     ``k`` cells make a training group, ``groups`` of which are drawn from every training condition
-    in an epoch; the share ``sums`` of the examples are synthetic doubles, the sum of two groups of
-    single perturbations. ``inputs`` are the shift from matched controls, the expression, or both.
+    in an epoch; the share ``sums`` of the examples are synthetic doubles, sums of the effects of two
+    genes with the noise of a group. ``inputs`` are the shift from matched controls, the expression, or both.
     ``loss``: ``sets`` is cross-entropy over all sets of up to two genes, ``softmax`` over genes,
     ``bce`` and ``focal`` over yes and no of each gene. ``patience`` stops after so many epochs
     without a better loss on validation conditions; without such conditions all ``epochs`` are run.
@@ -44,8 +44,8 @@ class NetworkSettings:
     members: int = 1
 
     k: int = 20
-    groups: int = 8
-    sums: float = 0.5
+    groups: int = 4
+    sums: float = 0.8
     inputs: Literal["shift", "expression", "both"] = "shift"
 
     loss: Literal["sets", "softmax", "bce", "focal"] = "sets"

@@ -9,9 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.decomposition import TruncatedSVD
 
-from cellwright.training.reverse_groups import ReverseCells, held_out_groups
+from cellwright.training.reverse_groups import ReverseCells
 
-RIDGE = 0.3
 # Of the variance that directions of noise are divided by, in mean variances of a gene.
 FLOOR = 2.0
 DIRECTIONS = 50
@@ -32,31 +31,24 @@ class LinearStart:
     code_cd: NDArray[np.float32]
 
 
-def linear_start(cells: ReverseCells, width: int, ridge: float = RIDGE) -> LinearStart:
-    """Ridge regression of the shifts of training conditions on the genes perturbed.
+def linear_start(cells: ReverseCells, width: int) -> LinearStart:
+    """Effects of genes in the space of their first ``width`` singular vectors.
 
-    The shift that all conditions have in common is left free. Effects lie in the space of their
-    first ``width`` singular vectors, in which a query is told by them as in the space of genes;
-    directions in which cells vary whatever was perturbed count for less.
+    A query is told by them as in the space of genes, but that directions in which cells vary
+    whatever was perturbed count for less.
     """
     calm_gg = _calming(cells)
-    groups = held_out_groups(cells, cells.train_p, k=len(cells.condition_n), most=1, seed=0)
-    known_c = np.flatnonzero(cells.seen_c)
-    x = groups.target_qc[:, known_c].astype(np.float64)
-    y = calm_gg(groups.shift_qg.astype(np.float64))
-    centred = x - x.mean(axis=0)
-    gram = centred.T @ centred + ridge * np.eye(len(known_c))
-    effect_mg = np.linalg.solve(gram, centred.T @ (y - y.mean(axis=0)))
-    common_g = y.mean(axis=0) - x.mean(axis=0) @ effect_mg
+    known = cells.effects
+    effect_mg = calm_gg(known.effect_mg.astype(np.float64))
     _, _, direction_dg = np.linalg.svd(effect_mg, full_matrices=False)
     project_dg = direction_dg[:width]
-    code_cd = np.zeros((cells.candidates, len(project_dg)))
-    code_cd[known_c] = effect_mg @ project_dg.T
+    code_md = effect_mg @ project_dg.T
     # The lengths of codes count only beside each other.
-    code_cd /= max(float(np.sqrt((code_cd[known_c] ** 2).sum(axis=1).mean())), 1e-12)
+    code_cd = np.zeros((cells.candidates, len(project_dg)))
+    code_cd[known.known_m] = code_md / max(float(np.sqrt((code_md**2).sum(axis=1).mean())), 1e-12)
     return LinearStart(
         calm_gg(project_dg).astype(np.float32),
-        (project_dg @ common_g).astype(np.float32),
+        (project_dg @ calm_gg(known.common_g.astype(np.float64))).astype(np.float32),
         code_cd.astype(np.float32),
     )
 
