@@ -121,7 +121,8 @@ def test_cells_unlike_the_screen_are_flagged(run, mine):
     same = mine[mine.obs["state"] == "healthy"].copy()
     same.obs["state"] = np.where(np.arange(len(same)) % 2, "healthy", "ill")
     nothing = reverse_predict(run, same)
-    assert any("mostly noise" in r for r in nothing.rankings[0].unlike.reasons)
+    assert "mostly noise" in nothing.rankings[0].unlike.weak
+    assert "WEAK" in nothing.text()
 
 
 def test_genes_in_another_order_and_missing_ones(run, mine):

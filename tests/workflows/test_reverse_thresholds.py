@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -55,6 +57,17 @@ def test_without_validation_only_probabilities_have_an_f1(screen):
     assert set(margins_of([answers(screen), answers(screen, val=())], screen)) == set()
     few = margins_of([answers(screen, val=NAMES[:9])], screen)
     assert set(few) == {""}
+
+
+def test_distances_are_compared_within_their_queries(screen):
+    asked = answers(screen, "nearest-centroid")
+    level = np.random.default_rng(3).normal(0, 100, (len(asked.score_qc), 1))
+    moved = replace(asked, score_qc=asked.score_qc + level, val_score_qc=3 * asked.val_score_qc)
+    for at, margin_qc in margins_of([asked], screen).items():
+        np.testing.assert_allclose(margins_of([moved], screen)[at], margin_qc, atol=1e-9)
+    odds = replace(asked, method="mlp")
+    found = margins_of([odds], screen)[""]
+    np.testing.assert_allclose(np.diff(found), np.diff(odds.score_qc), atol=1e-9)
 
 
 def test_a_gene_that_cannot_be_scored_is_never_named(screen):

@@ -71,7 +71,7 @@ class Unlikeness:
     coverage: share of the screen's genes that are measured; baseline: correlation of the controls'
     means; nearest, cosine: the training condition with the most similar shift; halves: correlation
     of the shifts of two halves of the cells, None below four cells; reasons: sentences, empty where
-    nothing is unusual.
+    nothing is unusual; weak: a sentence where the shift is mostly noise, else "".
     """
 
     coverage: float
@@ -80,6 +80,7 @@ class Unlikeness:
     cosine: float
     halves: float | None
     reasons: tuple[str, ...]
+    weak: str = ""
 
     @property
     def flagged(self) -> bool:
@@ -191,12 +192,11 @@ def unlikeness(
             f"{cosine:.2f} to the nearest ({reference.conditions[near]}), where {usual:.2f} is "
             "reached by all but 5 % of held-out groups of the screen."
         )
+    weak = ""
     if halves is not None and halves < NOISE:
-        reasons.append(
-            f"The shift is mostly noise: those of two halves of the cells correlate at {halves:.2f}."
-        )
+        weak = f"The shift is mostly noise: those of two halves of the cells correlate at {halves:.2f}."
     return Unlikeness(
-        coverage, like, reference.conditions[near], float(cosine), halves, tuple(reasons)
+        coverage, like, reference.conditions[near], float(cosine), halves, tuple(reasons), weak
     )
 
 

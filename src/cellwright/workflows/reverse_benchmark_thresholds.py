@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,10 +25,13 @@ Margins = dict[str, NDArray[np.float64]]
 def margins_of(asked: Sequence[Asked], screen: Screen) -> Margins:
     """Scores less the threshold, of one method's answers over all partitions, (q, c) each.
 
-    Every partition has a threshold of its own, because it has a model of its own. Keys: ``""`` for
+    Every partition has a threshold of its own, because it has a model of its own. Scores that are
+    no probabilities, such as distances, have a level and a spread of every query's own, and are
+    standardised within queries, without which no threshold would be fair to them. Keys: ``""`` for
     the threshold of the highest micro F1 on validation conditions, where every partition has some;
     ``@0.5`` for probability one half, where scores are probabilities or can be made into some.
     """
+    asked = [_comparable(a) for a in asked]
     chosen = [_chosen(a, screen) for a in asked]
     half = [_half(a, screen) for a in asked]
     found: Margins = {}
@@ -53,6 +57,28 @@ def targets_of(unit_q: NDArray[np.str_], screen: Screen) -> NDArray[np.bool_]:
     """Which candidates are perturbed in each query, by the name of its condition, (q, c)."""
     names_u, code_q = np.unique(unit_q, return_inverse=True)
     return screen.targets_pc[[screen.index(str(n)) for n in names_u]][code_q]
+
+
+def _comparable(asked: Asked) -> Asked:
+    """The same answers with scores that can be compared between queries."""
+    if asked.method in PROBABILITIES or asked.method in NETWORKS:
+        return asked
+    val = asked.val_score_qc
+    return replace(
+        asked,
+        score_qc=_standardised(asked.score_qc),
+        val_score_qc=None if val is None else _standardised(val),
+    )
+
+
+def _standardised(score_qc: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Less the mean over the candidates of a query, by their standard deviation; -inf stays."""
+    known = np.isfinite(score_qc)
+    count = np.maximum(known.sum(axis=1, keepdims=True), 1)
+    values = np.where(known, score_qc, 0.0)
+    centred = np.where(known, values - values.sum(axis=1, keepdims=True) / count, 0.0)
+    spread = np.sqrt((centred**2).sum(axis=1, keepdims=True) / count)
+    return np.where(known, centred / np.where(spread > 0, spread, 1.0), -np.inf)
 
 
 def _chosen(asked: Asked, screen: Screen) -> NDArray[np.float64] | None:

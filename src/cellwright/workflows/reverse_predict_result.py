@@ -57,6 +57,7 @@ class CaseRanking:
             "number_of_genes": self.number,
             "probability_of_two": self.two,
             "out_of_distribution": self.unlike.flagged,
+            "weak": bool(self.unlike.weak),
             "unlike": dict(self.unlike.__dict__),
             "not_scored": self.unscored,
             "genes": genes,
@@ -81,6 +82,8 @@ class CaseRanking:
             lines.append(f"{gene} rests on: {found or 'no single gene'}")
         if self.unlike.flagged:
             lines.append("OUT OF DISTRIBUTION. " + " ".join(self.unlike.reasons))
+        if self.unlike.weak:
+            lines.append(f"WEAK. {self.unlike.weak}")
         if self.unscored:
             lines.append(
                 f"{self.unscored} candidates cannot be scored: training never saw them perturbed."
@@ -133,7 +136,9 @@ class ReversePrediction:
     def plot(self, case: str | None = None) -> Any:
         """The first genes of one case (default the first) and the evidence for them, as Axes."""
         found = next((r for r in self.rankings if r.case == case), self.rankings[0])
-        flag = "out of distribution: " + found.unlike.reasons[0] if found.unlike.flagged else None
+        flag = found.unlike.weak or None
+        if found.unlike.flagged:
+            flag = f"Out of distribution. {found.unlike.reasons[0]}"
         return ranking_figure(found.table, found.evidence, title=found.case, flag=flag)
 
     def write(self, out: Path, *, force: bool = False) -> None:
