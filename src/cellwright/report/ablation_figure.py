@@ -80,7 +80,7 @@ def ablation_panels(differences: pd.DataFrame, metric: str = "mrr", *, title: st
         ncols=1,
         frameon=False,
         fontsize=8.5,
-        title="Paired differences, 95 % intervals over perturbations; right of 0: it helps",
+        title="Paired differences, 95 % intervals over perturbations; right of 0: better with it",
         title_fontsize=8.5,
         alignment="left",
     )

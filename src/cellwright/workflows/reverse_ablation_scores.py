@@ -215,7 +215,8 @@ def _sentences(table: pd.DataFrame, differences: pd.DataFrame) -> list[str]:
         for source in dict.fromkeys(mine.source):
             found = mine[mine.source == source].set_index("comparison")
             words = [
-                f"{_VERBS[name]} {standing(d['low'], d['high'])} {_AGAINST[name]} "
+                f"{_VERBS[name]} {standing(d['low'], d['high'])} {_AGAINST[name]}"
+                f"{_LAST if name == 'alone' and none['cannot_score'] else ''} "
                 f"({d['difference']:+.3f} [{d['low']:+.3f}, {d['high']:+.3f}])"
                 for name, d in found.to_dict("index").items()
             ]
@@ -227,6 +228,7 @@ def _sentences(table: pd.DataFrame, differences: pd.DataFrame) -> list[str]:
     return out
 
 
+_LAST = ", which ranks genes never seen last,"
 _VERBS = {"alone": "alone", "shuffled": "on the right genes", "left out": "with the others"}
 _AGAINST = {
     "alone": "no knowledge",
