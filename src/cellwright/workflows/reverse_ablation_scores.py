@@ -228,7 +228,7 @@ def _sentences(table: pd.DataFrame, differences: pd.DataFrame) -> list[str]:
     return out
 
 
-_LAST = ", which ranks genes never seen last,"
+_LAST = ", which ranks genes never seen last"
 _VERBS = {"alone": "alone", "shuffled": "on the right genes", "left out": "with the others"}
 _AGAINST = {
     "alone": "no knowledge",
