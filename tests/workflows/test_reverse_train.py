@@ -206,6 +206,7 @@ def test_without_doubles_everything_trains_and_it_is_said(tmp_path):
     assert found.metrics["conditions"] == {"train": 10, "val": 0, "test": 0}
     with pytest.raises(SettingsError, match="--search 2 needs validation"):
         reverse_train(screen_of_counts(doubles=2), tmp_path / "b", search_trials=2, **QUICK)
+    assert not (tmp_path / "b").exists()
 
 
 def test_settings_survive_the_file():

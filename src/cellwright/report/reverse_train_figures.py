@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 
 from cellwright.errors import DataError
 from cellwright.report.canvas import dress, legend_beside, new_axes, new_grid
-from cellwright.report.confusion import confusion_matrix
+from cellwright.report.confusion import SHARES_WRITTEN, confusion_matrix
 from cellwright.report.palette import COLOURS, INK, LINES, MUTED
 
 _SIDES = {
@@ -73,18 +74,22 @@ def naming_curves(history: pd.DataFrame, *, best_epoch: int | None = None) -> ND
 def pathway_figure(weight_kk: NDArray[np.float64], pathways: Sequence[str]) -> Axes:
     """Pathways of perturbed genes in rows, of the genes named for them in columns, % of each row.
 
-    A beginning that all names share (``REACTOME_``) is left out.
+    A beginning that all names share (``REACTOME_``) and the number of a GO term are left out.
     """
     total = weight_kk.sum(axis=1, keepdims=True)
     percent = 100 * np.divide(weight_kk, total, out=np.zeros_like(weight_kk), where=total > 0)
     starts = {name.partition("_")[0] for name in pathways[:-1]}
     shared = f"{starts.pop()}_" if len(starts) == 1 else ""
-    names = [name.removeprefix(shared).replace("_", " ") for name in pathways]
+    names = [
+        re.sub(r" \(GO:\d+\)$", "", name.removeprefix(shared)).replace("_", " ")
+        for name in pathways
+    ]
+    few = len(names) <= SHARES_WRITTEN  # where shares are written beside the counts in any case
     return confusion_matrix(
-        percent,
+        weight_kk if few else percent,
         names,
         title="Pathways of perturbed genes, and of those named",
-        subtitle="% of the row; a gene of several pathways is spread over them",
+        subtitle=f"{'Genes' if few else '% of the row'}; a gene of several pathways is spread over them",
         row_axis="Pathway of the perturbed gene",
         column_axis="Pathway of the gene named in its place",
     )

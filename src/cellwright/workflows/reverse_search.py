@@ -66,13 +66,7 @@ def search(
     RunError
         If the journal is that of other cells or settings.
     """
-    if importlib.util.find_spec("optuna") is None:
-        raise MissingExtra("optuna", "search", "--search")
-    if not len(cells.val_p):
-        raise SettingsError(
-            f"--search {trials} needs validation perturbations to choose by, and this split has "
-            "none; use --split ahlmann-eltze-2025 or mambaperturb-2025"
-        )
+    refuse_search(cells, trials)
     study = _study(folder, {"cells": fingerprint, "asked": repr(settings)})
     import optuna
 
@@ -111,6 +105,25 @@ def search(
     if not any(t.state == optuna.trial.TrialState.COMPLETE for t in study.trials):
         raise RunError(f"none of {trials} trials reached its end; use a lower --learning-rate")
     return _proposed(study.best_trial, settings), _table(study)
+
+
+def refuse_search(cells: ReverseCells, trials: int) -> None:
+    """Raise if no search can be made; nothing is written.
+
+    Raises
+    ------
+    MissingExtra
+        If Optuna is not installed.
+    SettingsError
+        If there are no validation conditions.
+    """
+    if importlib.util.find_spec("optuna") is None:
+        raise MissingExtra("optuna", "search", "--search")
+    if not len(cells.val_p):
+        raise SettingsError(
+            f"--search {trials} needs validation perturbations to choose by, and this split has "
+            "none; use --split ahlmann-eltze-2025 or mambaperturb-2025"
+        )
 
 
 def _study(folder: Path, about: dict[str, str]) -> optuna.Study:

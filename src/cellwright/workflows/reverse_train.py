@@ -12,6 +12,7 @@ import pandas as pd
 from anndata import AnnData
 
 from cellwright.config import read_toml, to_dict
+from cellwright.data.atomic import atomic_file
 from cellwright.data.gene_sets import read_gmt
 from cellwright.errors import Interrupted, RunError
 from cellwright.training.checkpoint import has_checkpoint
@@ -23,7 +24,7 @@ from cellwright.workflows.provenance import provenance
 from cellwright.workflows.resuming import refuse_other_data, resumed_settings
 from cellwright.workflows.reverse_networks import FittedNetwork, fit_network, network_cells
 from cellwright.workflows.reverse_run import SCHEMA, ReverseRun, load_reverse, write_run_arrays
-from cellwright.workflows.reverse_search import search
+from cellwright.workflows.reverse_search import refuse_search, search
 from cellwright.workflows.reverse_train_cells import TrainTask, train_task
 from cellwright.workflows.reverse_train_judged import judge_test, tell
 from cellwright.workflows.reverse_train_result import write_reverse
@@ -118,6 +119,8 @@ def reverse_train(
         layer=layer,
         assume_counts=assume_counts,
     )
+    if search_trials:
+        refuse_search(task.cells, search_trials)
     if resume:
         refuse_other_data(folder, task.facts)
     if resume and folder.is_finished():
@@ -192,9 +195,9 @@ def _searched(
     on_trial: Callable[[int, float | None], None] | None,
 ) -> tuple[ReverseTrainSettings, pd.DataFrame]:
     """Better settings, which become those of the run; what was asked for is kept beside them."""
-    (folder.path / ASKED).write_bytes((folder.path / "config.toml").read_bytes()) if not (
-        folder.path / ASKED
-    ).is_file() else None
+    if not (folder.path / ASKED).is_file():
+        with atomic_file(folder.path / ASKED) as temporary:
+            temporary.write_bytes((folder.path / "config.toml").read_bytes())
     fingerprint = task.facts["fingerprint"] + task.facts["split"]["hash"]
     best, table = search(
         task.cells,
