@@ -37,7 +37,7 @@ def test_pathways_are_shares_of_their_rows_without_numbers_of_terms():
     assert [t.get_text() for t in ax.get_yticklabels()][:2] == ["growth", "death"]
     assert [t.get_text() for t in ax.texts][:3] == ["1\n50%", "1\n50%", "0\n0%"]
     large = pathway_figure(np.diag([1.0] * 6 + [3.0]), [f"P{i}" for i in range(7)])
-    assert [t.get_text() for t in large.texts][-1] == "100"
+    assert "100" in [t.get_text() for t in large.texts]
     shared = pathway_figure(np.eye(3), ["REACTOME_A_B", "REACTOME_C", "in none of these"])
     assert next(t.get_text() for t in shared.get_xticklabels()) == "A B"
 
