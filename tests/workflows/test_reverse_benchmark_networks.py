@@ -77,6 +77,8 @@ def test_networks_are_asked_for_by_name(cells):
     assert found.curves.empty
     with pytest.raises(SettingsError, match="'cross-atention': did you mean 'cross-attention'"):
         reverse_benchmark(cells, methods=["cross-atention"])
+    with pytest.raises(SettingsError, match=r"cell-graph is refused: .* joins cells of the test"):
+        reverse_benchmark(cells, methods=["cell-graph"])
 
 
 @pytest.mark.parametrize("name", ["kind", "k", "seed"])

@@ -24,9 +24,11 @@ from cellwright.training.reverse_groups import (
 )
 from cellwright.training.reverse_settings import NetworkSettings
 
-# Groups of a condition on which validation is measured, and queries answered at once.
+# Groups of a condition on which validation is measured.
 _MOST = 16
+# Queries answered at once, and numbers in their tables of pairs of genes.
 _AT_ONCE = 256
+_TABLE = 16_000_000
 
 
 @dataclass(frozen=True)
@@ -147,8 +149,9 @@ class NamedGenes:
     ) -> tuple[float, float, float]:
         network = _network(model)
         losses, reciprocal, hits = [], [], []
-        for start in range(0, len(batch.shift_qg), _AT_ONCE):
-            at = slice(start, start + _AT_ONCE)
+        step = _at_once(network)
+        for start in range(0, len(batch.shift_qg), step):
+            at = slice(start, start + step)
             part = GroupBatch(batch.shift_qg[at], batch.mean_qg[at], batch.target_qc[at]).to(device)
             # A gene that training never saw perturbed has no loss of its own.
             known_q = (part.target_qc & ~network.seen_c).sum(dim=1) == 0
@@ -170,6 +173,10 @@ class NamedGenes:
         )
 
 
+def _at_once(network: ReverseNetwork) -> int:
+    return max(1, min(_AT_ONCE, _TABLE // max(1, len(network.seen_c) ** 2)))
+
+
 def _network(model: nn.Module) -> ReverseNetwork:
     """The network itself, out of what a process may have wrapped around it."""
     bare: Any = getattr(model, "module", model)
@@ -186,9 +193,10 @@ def predict_logits(
     model.to(device).eval()
     out = []
     with torch.no_grad():
-        for start in range(0, len(shift_qg), _AT_ONCE):
+        step = _at_once(model)
+        for start in range(0, len(shift_qg), step):
             parts = [
-                torch.from_numpy(np.ascontiguousarray(x[start : start + _AT_ONCE], np.float32))
+                torch.from_numpy(np.ascontiguousarray(x[start : start + step], np.float32))
                 for x in (shift_qg, mean_qg)
             ]
             out.append(model.logits(*(p.to(device) for p in parts)).cpu().numpy())

@@ -31,6 +31,7 @@ from cellwright.workflows.reverse_networks import fit_network, network_cells
 _WATCHED = 4
 
 ALL_METHODS = (*METHODS, *NETWORKS)
+CELL_GRAPH = "cell-graph"
 
 
 @dataclass(frozen=True)
@@ -62,9 +63,15 @@ def check_names(names: Sequence[str] | None) -> tuple[str, ...]:
     Raises
     ------
     SettingsError
-        For an unknown method; the nearest is named.
+        For an unknown method (the nearest is named), or a graph over cells.
     """
     for name in names or ():
+        if name == CELL_GRAPH:
+            raise SettingsError(
+                f"{name} is refused: a graph over cells joins cells of the test to cells of "
+                "training, so that an answer rests on which other cells are asked about; use "
+                "graph, which joins genes"
+            )
         if name not in ALL_METHODS:
             close = nearest(name, ALL_METHODS)
             raise SettingsError(
