@@ -316,7 +316,7 @@ def theirs(given: argparse.Namespace) -> None:
         judge = LinearVAEObjective(held, held, codes, codes, settings, bf16=False)
         say(
             elbo=sum(judge.held_out(linear_vae_of(model.module), torch.device("cpu"))),
-            epochs=len(model.history["train_loss_epoch"]),
+            epochs=int(model.trainer.current_epoch),
             seconds=seconds,
             bytes=peak(),
         )
