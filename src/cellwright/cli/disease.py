@@ -70,7 +70,7 @@ def simulate(
     cell_type: Annotated[
         list[str] | None,
         typer.Option(
-            help="A type that shows the disease; repeat for more. [default: all]",
+            help="A type that shows the disease; repeat for more. Default: all.",
             rich_help_panel=_DESIGN,
         ),
     ] = None,
@@ -90,7 +90,7 @@ def simulate(
         typer.Option(
             "--paired",
             help="Every cell in every state, to show what a split of copies does. "
-            "[default: each cell in one state]",
+            "Default: each cell in one state.",
             rich_help_panel=_DESIGN,
         ),
     ] = False,
@@ -153,7 +153,7 @@ def test(
         list[str] | None,
         typer.Option(
             help="A catalog name, a run folder, obsm:KEY or file:PATH.npy; repeat for more. "
-            "[default: pca]",
+            "Default: pca.",
             rich_help_panel=_DESIGN,
         ),
     ] = None,
@@ -187,7 +187,7 @@ def test(
     classifier: Annotated[
         list[str] | None,
         typer.Option(
-            help="logistic-regression, network-7 or network-252; repeat for more. [default: all]",
+            help="logistic-regression, network-7 or network-252; repeat for more. Default: all.",
             rich_help_panel=_DESIGN,
         ),
     ] = None,

@@ -21,20 +21,20 @@ def ldvae(
         Path, typer.Option("-o", "--out", help="Run folder to write.", rich_help_panel="Output")
     ],
     latent: Annotated[
-        int | None, typer.Option(help="Latent axes. [default: 10]", rich_help_panel=_MODEL)
+        int | None, typer.Option(help="Latent axes. Default: 10.", rich_help_panel=_MODEL)
     ] = None,
     fit_on: Annotated[
         str | None,
         typer.Option(
             help="normal (cells that the state column calls so) or train (training cells of every "
-            "state). [default: normal]",
+            "state). Default: normal.",
             rich_help_panel=_CELLS,
         ),
     ] = None,
     state_column: Annotated[
         str | None,
         typer.Option(
-            help="Column with the state; without it all cells are normal. [default: state]",
+            help="Column with the state; without it all cells are normal. Default: state.",
             rich_help_panel=_CELLS,
         ),
     ] = None,
@@ -42,7 +42,7 @@ def ldvae(
         str | None,
         typer.Option(
             help="Column whose groups stay whole; 'auto' takes obs['split'], else donor, library "
-            "or batch; 'none' splits single cells. [default: auto]",
+            "or batch; 'none' splits single cells. Default: auto.",
             rich_help_panel=_CELLS,
         ),
     ] = None,
@@ -52,11 +52,11 @@ def ldvae(
     ] = None,
     val: Annotated[
         float | None,
-        typer.Option(help="Share of validation cells. [default: 0.1]", rich_help_panel=_CELLS),
+        typer.Option(help="Share of validation cells. Default: 0.1.", rich_help_panel=_CELLS),
     ] = None,
     test: Annotated[
         float | None,
-        typer.Option(help="Share of test cells. [default: 0.2]", rich_help_panel=_CELLS),
+        typer.Option(help="Share of test cells. Default: 0.2.", rich_help_panel=_CELLS),
     ] = None,
     batch_key: Annotated[
         str | None,
@@ -67,14 +67,14 @@ def ldvae(
     library: Annotated[
         str | None,
         typer.Option(
-            help="Library size: observed, or latent with a prior per batch. [default: observed]",
+            help="Library size: observed, or latent with a prior per batch. Default: observed.",
             rich_help_panel=_MODEL,
         ),
     ] = None,
     likelihood: Annotated[
         str | None,
         typer.Option(
-            help="nb, or zinb (zero-inflated; no fast kernel). [default: nb]",
+            help="nb, or zinb (zero-inflated; no fast kernel). Default: nb.",
             rich_help_panel=_MODEL,
         ),
     ] = None,
@@ -82,45 +82,45 @@ def ldvae(
         bool | None,
         typer.Option(
             "--decoder-norm/--no-decoder-norm",
-            help="Batch norm behind the linear decoder. [default: decoder-norm]",
+            help="Batch norm behind the linear decoder. Default: decoder-norm.",
             show_default=False,
             rich_help_panel=_MODEL,
         ),
     ] = None,
     hidden: Annotated[
         int | None,
-        typer.Option(help="Hidden units of the encoder. [default: 128]", rich_help_panel=_MODEL),
+        typer.Option(help="Hidden units of the encoder. Default: 128.", rich_help_panel=_MODEL),
     ] = None,
     dropout: Annotated[
         float | None,
-        typer.Option(help="Dropout of the encoder. [default: 0.1]", rich_help_panel=_MODEL),
+        typer.Option(help="Dropout of the encoder. Default: 0.1.", rich_help_panel=_MODEL),
     ] = None,
     epochs: Annotated[
         int | None,
         typer.Option(
-            help="Most epochs. [default: 400, fewer above 20,000 cells]", rich_help_panel=_TRAINING
+            help="Most epochs. Default: 400, fewer above 20,000 cells.", rich_help_panel=_TRAINING
         ),
     ] = None,
     batch_size: Annotated[
-        int | None, typer.Option(help="Cells per step. [default: 128]", rich_help_panel=_TRAINING)
+        int | None, typer.Option(help="Cells per step. Default: 128.", rich_help_panel=_TRAINING)
     ] = None,
     learning_rate: Annotated[
         float | None,
         typer.Option(
             "--learning-rate",
             "--lr",
-            help="Adam's rate. [default: 0.001]",
+            help="Adam's rate. Default: 0.001.",
             rich_help_panel=_TRAINING,
         ),
     ] = None,
     weight_decay: Annotated[
         float | None,
-        typer.Option(help="Adam's decay. [default: 1e-6]", rich_help_panel=_TRAINING),
+        typer.Option(help="Adam's decay. Default: 1e-6.", rich_help_panel=_TRAINING),
     ] = None,
     kl_warmup: Annotated[
         int | None,
         typer.Option(
-            help="Epochs over which the KL gains weight. [default: 400, at most half the epochs]",
+            help="Epochs over which the KL gains weight. Default: 400, at most half the epochs.",
             rich_help_panel=_TRAINING,
         ),
     ] = None,
@@ -128,27 +128,27 @@ def ldvae(
         int | None,
         typer.Option(
             help="Stop after so many epochs without a better validation ELBO, behind the warm-up. "
-            "[default: 45]",
+            "Default: 45.",
             rich_help_panel=_TRAINING,
         ),
     ] = None,
     precision: Annotated[
         str | None,
         typer.Option(
-            help="Of the first layer: auto, bf16 or float32. [default: auto]",
+            help="Of the first layer: auto, bf16 or float32. Default: auto.",
             rich_help_panel=_HARDWARE,
         ),
     ] = None,
     accelerator: Annotated[
         str | None,
-        typer.Option(help="auto, cpu, cuda or mps. [default: auto]", rich_help_panel=_HARDWARE),
+        typer.Option(help="auto, cpu, cuda or mps. Default: auto.", rich_help_panel=_HARDWARE),
     ] = None,
     from_disk: Annotated[
         bool | None,
         typer.Option(
             "--from-disk/--in-memory",
             help="Read each batch from a packed copy on disk instead of memory; the result is the "
-            "same. [default: where the counts would take a quarter of the free memory]",
+            "same. Default: where the counts would take a quarter of the free memory.",
             show_default=False,
             rich_help_panel=_HARDWARE,
         ),
@@ -172,7 +172,7 @@ def ldvae(
     ] = None,
     seed: Annotated[
         int | None,
-        typer.Option(help="Random seed. [default: 0]", rich_help_panel="Settings"),
+        typer.Option(help="Random seed. Default: 0.", rich_help_panel="Settings"),
     ] = None,
     layer: console.Layer = None,
     assume_counts: console.AssumeCounts = False,

@@ -38,7 +38,7 @@ def pretrain(
     ] = None,
     seed: Annotated[
         int | None,
-        typer.Option(help="Random seed. [default: 0]", rich_help_panel="Settings"),
+        typer.Option(help="Random seed. Default: 0.", rich_help_panel="Settings"),
     ] = None,
     layer: console.Layer = None,
     assume_counts: console.AssumeCounts = False,
@@ -46,7 +46,7 @@ def pretrain(
         str | None,
         typer.Option(
             help="Column whose groups stay whole; 'auto' takes obs['split'], else donor, library "
-            "or batch; 'none' splits single cells. [default: auto]",
+            "or batch; 'none' splits single cells. Default: auto.",
             rich_help_panel=_SPLIT,
         ),
     ] = None,
@@ -56,25 +56,25 @@ def pretrain(
     ] = None,
     val: Annotated[
         float | None,
-        typer.Option(help="Share of validation cells. [default: 0.1]", rich_help_panel=_SPLIT),
+        typer.Option(help="Share of validation cells. Default: 0.1.", rich_help_panel=_SPLIT),
     ] = None,
     test: Annotated[
         float | None,
-        typer.Option(help="Share of test cells. [default: 0.2]", rich_help_panel=_SPLIT),
+        typer.Option(help="Share of test cells. Default: 0.2.", rich_help_panel=_SPLIT),
     ] = None,
     tokenizer: Annotated[
         str | None,
         typer.Option(
-            help="binned (per gene), cell-binned (scGPT) or ranked (Geneformer). [default: binned]",
+            help="binned (per gene), cell-binned (scGPT) or ranked (Geneformer). Default: binned.",
             rich_help_panel=_TOKENS,
         ),
     ] = None,
     num_bins: Annotated[
-        int | None, typer.Option(help="Bins per gene. [default: 20]", rich_help_panel=_TOKENS)
+        int | None, typer.Option(help="Bins per gene. Default: 20.", rich_help_panel=_TOKENS)
     ] = None,
     target_sum: Annotated[
         float | None,
-        typer.Option(help="Counts a cell is scaled to. [default: 10000]", rich_help_panel=_TOKENS),
+        typer.Option(help="Counts a cell is scaled to. Default: 10000.", rich_help_panel=_TOKENS),
     ] = None,
     log1p: Annotated[
         bool | None,
@@ -92,21 +92,21 @@ def pretrain(
         str | None,
         typer.Option(
             help="Ranked: a table of genes and medians, a run, or 'fit': nonzero medians of the "
-            "training cells (of a folder of tokens: its own). [default: fit]",
+            "training cells (of a folder of tokens: its own). Default: fit.",
             rich_help_panel=_RANKS,
         ),
     ] = None,
     max_tokens: Annotated[
         int | None,
         typer.Option(
-            help="Ranked: most tokens of a cell. [default: 2048, or 4096 with <cls>]",
+            help="Ranked: most tokens of a cell. Default: 2048, or 4096 with <cls>.",
             rich_help_panel=_RANKS,
         ),
     ] = None,
     sort_dtype: Annotated[
         str | None,
         typer.Option(
-            help="Ranked: float64, or float32 as some published copies sort. [default: float64]",
+            help="Ranked: float64, or float32 as some published copies sort. Default: float64.",
             rich_help_panel=_RANKS,
         ),
     ] = None,
@@ -114,37 +114,37 @@ def pretrain(
         bool | None,
         typer.Option(
             "--cls/--no-cls",
-            help="Ranked: frame cells by <cls> and <eos>. [default: no-cls]",
+            help="Ranked: frame cells by <cls> and <eos>. Default: no-cls.",
             show_default=False,
             rich_help_panel=_RANKS,
         ),
     ] = None,
     mask_share: Annotated[
         float | None,
-        typer.Option(help="Share of genes masked. [default: 0.15]", rich_help_panel=_TOKENS),
+        typer.Option(help="Share of genes masked. Default: 0.15.", rich_help_panel=_TOKENS),
     ] = None,
     mask_nonzero_share: Annotated[
         float | None,
         typer.Option(
-            help="Share of the masked taken from nonzero genes. [default: 0.5]",
+            help="Share of the masked taken from nonzero genes. Default: 0.5.",
             rich_help_panel=_TOKENS,
         ),
     ] = None,
     mask_nonzero: Annotated[
         str | None,
         typer.Option(
-            help="Nonzero by 'bin' (above the lowest) or 'count'. [default: bin]",
+            help="Nonzero by 'bin' (above the lowest) or 'count'. Default: bin.",
             rich_help_panel=_TOKENS,
         ),
     ] = None,
     size: Annotated[
         str | None,
-        typer.Option(help="tiny, small or base. [default: small]", rich_help_panel=_ENCODER),
+        typer.Option(help="tiny, small or base. Default: small.", rich_help_panel=_ENCODER),
     ] = None,
     attention: Annotated[
         str | None,
         typer.Option(
-            help="latent (linear in genes) or full. [default: latent]", rich_help_panel=_ENCODER
+            help="latent (linear in genes) or full. Default: latent.", rich_help_panel=_ENCODER
         ),
     ] = None,
     width: Annotated[
@@ -163,47 +163,47 @@ def pretrain(
         int | None, typer.Option(help="Dims of the feed-forward.", rich_help_panel=_ENCODER)
     ] = None,
     dropout: Annotated[
-        float | None, typer.Option(help="Dropout. [default: 0.1]", rich_help_panel=_ENCODER)
+        float | None, typer.Option(help="Dropout. Default: 0.1.", rich_help_panel=_ENCODER)
     ] = None,
     pooling: Annotated[
         str | None,
         typer.Option(
             help="A cell's vector: mean (of latents, or of ranked genes), concat (latents) or "
-            "cls (ranked). [default: mean]",
+            "cls (ranked). Default: mean.",
             rich_help_panel=_ENCODER,
         ),
     ] = None,
     epochs: Annotated[
-        int | None, typer.Option(help="Epochs. [default: 30]", rich_help_panel=_TRAINING)
+        int | None, typer.Option(help="Epochs. Default: 30.", rich_help_panel=_TRAINING)
     ] = None,
     batch_size: Annotated[
-        int | None, typer.Option(help="Cells per step. [default: 32]", rich_help_panel=_TRAINING)
+        int | None, typer.Option(help="Cells per step. Default: 32.", rich_help_panel=_TRAINING)
     ] = None,
     val_batch_size: Annotated[
         int | None,
-        typer.Option(help="Cells per validation batch. [default: 128]", rich_help_panel=_TRAINING),
+        typer.Option(help="Cells per validation batch. Default: 128.", rich_help_panel=_TRAINING),
     ] = None,
     learning_rate: Annotated[
         float | None,
         typer.Option(
-            "--learning-rate", "--lr", help="Peak rate. [default: 0.003]", rich_help_panel=_TRAINING
+            "--learning-rate", "--lr", help="Peak rate. Default: 0.003.", rich_help_panel=_TRAINING
         ),
     ] = None,
     weight_decay: Annotated[
         float | None,
-        typer.Option(help="AdamW's decay. [default: 0.01]", rich_help_panel=_TRAINING),
+        typer.Option(help="AdamW's decay. Default: 0.01.", rich_help_panel=_TRAINING),
     ] = None,
     schedule: Annotated[
         str | None,
-        typer.Option(help="one-cycle or constant. [default: one-cycle]", rich_help_panel=_TRAINING),
+        typer.Option(help="one-cycle or constant. Default: one-cycle.", rich_help_panel=_TRAINING),
     ] = None,
     warmup_share: Annotated[
         float | None,
-        typer.Option(help="Share of steps warming up. [default: 0.15]", rich_help_panel=_TRAINING),
+        typer.Option(help="Share of steps warming up. Default: 0.15.", rich_help_panel=_TRAINING),
     ] = None,
     clip_norm: Annotated[
         float | None,
-        typer.Option(help="Largest gradient norm. [default: 1]", rich_help_panel=_TRAINING),
+        typer.Option(help="Largest gradient norm. Default: 1.", rich_help_panel=_TRAINING),
     ] = None,
     patience: Annotated[
         int | None,
@@ -214,7 +214,7 @@ def pretrain(
     ] = None,
     accelerator: Annotated[
         str | None,
-        typer.Option(help="auto, cpu, cuda or mps. [default: auto]", rich_help_panel=_HARDWARE),
+        typer.Option(help="auto, cpu, cuda or mps. Default: auto.", rich_help_panel=_HARDWARE),
     ] = None,
     devices: Annotated[
         int | None, typer.Option(help="Processes per machine.", rich_help_panel=_HARDWARE)
@@ -224,7 +224,7 @@ def pretrain(
     ] = None,
     precision: Annotated[
         str | None,
-        typer.Option(help="auto, bf16 or float32. [default: auto]", rich_help_panel=_HARDWARE),
+        typer.Option(help="auto, bf16 or float32. Default: auto.", rich_help_panel=_HARDWARE),
     ] = None,
     resume: Annotated[
         bool,

@@ -38,8 +38,7 @@ def ablate(
     method: Annotated[
         list[str] | None,
         typer.Option(
-            help="Repeatable: linear-knowledge, graph, cross-attention. "
-            "[default: linear-knowledge]",
+            help="Repeatable: linear-knowledge, graph, cross-attention. Default: linear-knowledge.",
             rich_help_panel=_DESIGN,
         ),
     ] = None,
