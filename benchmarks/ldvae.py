@@ -7,8 +7,10 @@ a process of its own that trains an epoch when told to, so that the epochs take 
 machine does falls on all. Prints seconds per epoch of each (median, the first epoch left out;
 validation on no side), the ratios, and peak memory, imports and reading the file included.
 
-``--elbo`` trains both to early stopping instead (long: hours) and prints the full-KL negative ELBO of
-1,000 held-out cells, scvi-tools' weights evaluated by the same code as ours; ``--seeds`` repeats it.
+``--elbo`` trains both to early stopping instead (long: hours; behind the KL warm-up, on the full-KL
+ELBO of 1,000 validation cells) and prints the full-KL negative ELBO of 1,000 other cells that neither
+side has seen, of the epoch best on validation and of the last; scvi-tools' weights are evaluated by the
+same code as ours. ``--seeds`` repeats it.
 ``--library latent`` compares the learned library size. ``--allocator keep`` lets glibc keep freed
 memory, on both sides. ``--side-by-side FILE --label COLUMN`` trains both for ``--max-epochs`` on four
 fifths of real cells, once per seed, and compares the last weights on the other fifth: ELBO, and the
@@ -32,7 +34,7 @@ import anndata as ad
 import numpy as np
 import scipy.sparse as sp
 
-GENES, TRAIN, HELD = 29_651, 9_000, 1_000
+GENES, TRAIN, HELD = 29_651, 9_000, 1_000  # held out twice: to choose the epoch, and to judge
 KEEP = {"MALLOC_MMAP_THRESHOLD_": str(1 << 32), "MALLOC_TRIM_THRESHOLD_": str(1 << 34)}
 
 
@@ -65,12 +67,14 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "cortex.h5ad"
         start = time.perf_counter()
-        counts = cortex(given.cells + HELD, given.genes)
+        counts = cortex(given.cells + 2 * HELD, given.genes)
         ad.AnnData(counts[: given.cells]).write_h5ad(file)
-        ad.AnnData(counts[given.cells :]).write_h5ad(held_out(file))
+        ad.AnnData(counts[given.cells : -HELD]).write_h5ad(validation(file))
+        ad.AnnData(counts[-HELD:]).write_h5ad(held_out(file))
         density = counts.nnz / np.prod(counts.shape)
         print(
-            f"{given.cells:,} training and {HELD:,} held-out cells × {given.genes:,} genes, "
+            f"{given.cells:,} training, {HELD:,} validation and {HELD:,} held-out cells × "
+            f"{given.genes:,} genes, "
             f"{density:.1%} not zero, simulated in {time.perf_counter() - start:.0f} s; latent "
             f"{given.latent}, batch {given.batch}, library {given.library}, {given.threads} "
             f"threads, allocator {given.allocator}",
@@ -115,21 +119,27 @@ def rates(given: argparse.Namespace, file: Path) -> None:
 
 def elbos(given: argparse.Namespace, file: Path) -> None:
     """Held-out negative ELBO after early stopping, one side after the other."""
-    found: dict[str, list[float]] = {"ours": [], "scvi": []}
+    found: dict[str, dict[str, list[float]]] = {
+        name: {"best": [], "last": []} for name in ("ours", "scvi")
+    }
     for seed in given.seeds:
         for name, values in found.items():
             side = started(given, file, name, seed)
             told = answer(side)
             side.wait()
-            values.append(told["elbo"])
+            for epoch, elbos in values.items():
+                elbos.append(told[epoch])
             print(
-                f"seed {seed}, {name}: held-out negative ELBO {told['elbo']:.2f} after "
-                f"{told['epochs']} epochs, {told['seconds']:.0f} s, {told['bytes'] / 1e6:,.0f} MB",
+                f"seed {seed}, {name}: held-out negative ELBO {told['best']:.2f} of the best epoch "
+                f"({told['best_epoch']}), {told['last']:.2f} of the last ({told['epochs']}), "
+                f"{told['seconds']:.0f} s, {told['bytes'] / 1e6:,.0f} MB",
                 flush=True,
             )
     for name, values in found.items():
-        spread = statistics.stdev(values) if len(values) > 1 else float("nan")
-        print(f"{name:5s} {statistics.mean(values):.2f}, standard deviation {spread:.2f}")
+        for epoch, elbos in values.items():
+            spread = statistics.stdev(elbos) if len(elbos) > 1 else float("nan")
+            mean = statistics.mean(elbos)
+            print(f"{name:5s} {epoch} epoch: {mean:.2f}, standard deviation {spread:.2f}")
 
 
 def side_by_side(given: argparse.Namespace) -> None:
@@ -245,7 +255,7 @@ def ours(given: argparse.Namespace) -> None:
     from cellwright.training.linear_vae_settings import LDVAESettings
 
     file = given.file
-    train, held = (packed(one, given.worker == "disk") for one in (file, held_out(file)))
+    train, val = (packed(one, given.worker == "disk") for one in (file, validation(file)))
     settings = LDVAESettings(
         latent=given.latent,
         batch_size=given.batch,
@@ -255,15 +265,20 @@ def ours(given: argparse.Namespace) -> None:
         epochs=given.max_epochs if given.elbo else given.epochs + 1,
         kl_warmup=given.max_epochs // 2,
     )
-    codes = np.zeros(len(train), np.int64), np.zeros(len(held), np.int64)
-    model, objective = prepared(train, held, *codes, settings)
+    codes = np.zeros(len(train), np.int64), np.zeros(len(val), np.int64)
+    model, objective = prepared(train, val, *codes, settings)
     if given.elbo:
         start = time.perf_counter()
         found = trained(model, objective, None)
+        seconds = time.perf_counter() - start
+        best = judged(found.model, given)
+        found.model.load_state_dict(found.fitted.last)
         say(
-            elbo=sum(objective.held_out(found.model, torch.device("cpu"))),
+            best=best,
+            last=judged(found.model, given),
+            best_epoch=found.fitted.best_epoch,
             epochs=len(found.history),
-            seconds=time.perf_counter() - start,
+            seconds=seconds,
             bytes=peak(),
         )
         return
@@ -291,36 +306,26 @@ def theirs(given: argparse.Namespace) -> None:
     scvi = quiet_scvi(given.seed)
     cells = ad.read_h5ad(given.file)
     if given.elbo:
-        cells = ad.concat([cells, ad.read_h5ad(held_out(given.file))], index_unique="-")
-    scvi.model.LinearSCVI.setup_anndata(cells)
-    model = scvi.model.LinearSCVI(
-        cells, n_latent=given.latent, use_observed_lib_size=given.library == "observed"
-    )
-    if given.elbo:
         from cellwright.representations.scvi_model import linear_vae_of
-        from cellwright.training.linear_vae_objective import LinearVAEObjective
-        from cellwright.training.linear_vae_settings import LDVAESettings
 
         start = time.perf_counter()
-        model.train(
-            max_epochs=given.max_epochs,
-            train_size=given.cells / cells.n_obs,
-            shuffle_set_split=False,
-            early_stopping=True,
-            **training(given),
-        )
+        model, best, best_epoch = scvi_stopped(cells, ad.read_h5ad(validation(given.file)), given)
         seconds = time.perf_counter() - start
-        held = packed(held_out(given.file))
-        codes = np.zeros(len(held), np.int64)
-        settings = LDVAESettings(latent=given.latent, batch_size=given.batch, seed=given.seed)
-        judge = LinearVAEObjective(held, held, codes, codes, settings, bf16=False)
+        last = judged(linear_vae_of(model.module), given)
+        model.module.load_state_dict(best)
         say(
-            elbo=sum(judge.held_out(linear_vae_of(model.module), torch.device("cpu"))),
+            best=judged(linear_vae_of(model.module), given),
+            last=last,
+            best_epoch=best_epoch,
             epochs=int(model.trainer.current_epoch),
             seconds=seconds,
             bytes=peak(),
         )
         return
+    scvi.model.LinearSCVI.setup_anndata(cells)
+    model = scvi.model.LinearSCVI(
+        cells, n_latent=given.latent, use_observed_lib_size=given.library == "observed"
+    )
 
     class InTurn(Callback):
         """Waits to be told before an epoch and says how long it took."""
@@ -338,6 +343,60 @@ def theirs(given: argparse.Namespace) -> None:
     )
     heard("end")
     say(bytes=peak())
+
+
+def scvi_stopped(
+    train: ad.AnnData, val: ad.AnnData, given: argparse.Namespace
+) -> tuple[Any, dict[str, Any], int]:
+    """scvi-tools' model after early stopping, its weights best on validation, and their epoch.
+
+    Which cells it trains on is said by index: without shuffling, scvi-tools takes the *first* cells
+    for validation. It stops as ours does, behind the warm-up; by itself it would stop within, and
+    keep the last weights only.
+    """
+    from lightning.pytorch.callbacks import Callback
+    from scvi.model import LinearSCVI
+
+    class Best(Callback):
+        """Keeps the weights of the epoch with the lowest validation loss."""
+
+        loss, epoch = float("inf"), 0
+
+        def on_validation_end(self, trainer: Any, plan: Any) -> None:
+            loss = float(trainer.callback_metrics["elbo_validation"])
+            if loss < self.loss:
+                self.loss, self.epoch = loss, trainer.current_epoch + 1
+                self.weights = {k: v.clone() for k, v in plan.module.state_dict().items()}
+
+    cells = ad.concat([train, val], index_unique="-")
+    LinearSCVI.setup_anndata(cells)
+    model = LinearSCVI(
+        cells, n_latent=given.latent, use_observed_lib_size=given.library == "observed"
+    )
+    best, (train_n, val_n) = Best(), np.split(np.arange(cells.n_obs), [train.n_obs])
+    model.train(
+        max_epochs=given.max_epochs,
+        datasplitter_kwargs={"external_indexing": [train_n, val_n]},
+        early_stopping=True,
+        early_stopping_warmup_epochs=given.max_epochs // 2,
+        callbacks=[best],
+        **training(given),
+    )
+    return model, best.weights, best.epoch
+
+
+def judged(model: Any, given: argparse.Namespace) -> float:
+    """Full-KL negative ELBO of the held-out cells, the same draws for every model."""
+    import torch
+
+    from cellwright.training.linear_vae_objective import LinearVAEObjective
+    from cellwright.training.linear_vae_settings import LDVAESettings
+
+    held = packed(held_out(given.file))
+    codes = np.zeros(len(held), np.int64)
+    settings = LDVAESettings(latent=given.latent, batch_size=given.batch, seed=given.seed)
+    judge = LinearVAEObjective(held, held, codes, codes, settings, bf16=False)
+    return sum(judge.held_out(model, torch.device("cpu")))
 
 
 def quiet_scvi(seed: int) -> Any:
@@ -375,6 +434,10 @@ def packed(file: Path, on_disk: bool = False) -> Any:
     if on_disk:
         return CountsOnDisk.of(blocks, AsideFile(file.parent))
     return PackedCounts.of(blocks)
+
+
+def validation(file: Path) -> Path:
+    return file.with_name("validation.h5ad")
 
 
 def held_out(file: Path) -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import warnings
 
 import numpy as np
 import pytest
@@ -11,8 +12,10 @@ import scipy.sparse as sp
 import torch
 
 from cellwright.errors import DataError, Interrupted, SettingsError
+from cellwright.representations.scvi_model import linear_vae_of
 from cellwright.training.linear_vae_cells import count_batches
 from cellwright.training.linear_vae_fit import fit_ldvae, library_prior, prepared, trained
+from cellwright.training.linear_vae_objective import LinearVAEObjective
 from cellwright.training.linear_vae_settings import LDVAESettings
 from cellwright.training.packed_counts import PackedCounts, totals
 from cellwright.training.run_folder import RunFolder
@@ -134,6 +137,51 @@ def test_the_library_prior_is_that_of_scvi_tools(
     mean_b, variance_b = library_prior(totals(PackedCounts.of_matrix(planted[0])), codes_n, 3)
     np.testing.assert_allclose(mean_b, theirs.library_log_means.numpy().ravel(), rtol=1e-6)
     np.testing.assert_allclose(variance_b, theirs.library_log_vars.numpy().ravel(), rtol=1e-5)
+
+
+@pytest.mark.parametrize("library", ["observed", "latent"])
+def test_training_follows_scvi_tools_step_by_step(
+    planted: tuple[sp.csr_matrix, np.ndarray], library: str
+) -> None:
+    """The same start, batches and draws: what is left to differ is optimiser, loss and kernel."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from anndata import AnnData
+        from scvi.model import LinearSCVI
+        from scvi.train import TrainingPlan
+
+        cells = AnnData(planted[0][:70])
+        LinearSCVI.setup_anndata(cells)
+        observed = library == "observed"
+        theirs = LinearSCVI(
+            cells, n_latent=3, dropout_rate=0.0, use_observed_lib_size=observed
+        ).module.train()
+    plan = TrainingPlan(theirs, n_epochs_kl_warmup=3)
+    their_adam = plan.configure_optimizers()["optimizer"]
+    ours = linear_vae_of(theirs).train()
+    start = {name: value.clone() for name, value in ours.state_dict().items()}
+    packed, codes_n = PackedCounts.of_matrix(planted[0][:70]), np.zeros(70, np.int64)
+    settings = LDVAESettings(latent=3, dropout=0.0, library=library, epochs=10, kl_warmup=3)
+    objective = LinearVAEObjective(packed, packed, codes_n, codes_n, settings, bf16=False)
+    our_adam = objective.optimizer(ours)
+    for epoch in range(6):
+        for batch in objective.training_batches(batch_size=16, epoch=epoch, seed=0):
+            zeros_n1 = torch.zeros(len(batch.rows), 1, dtype=torch.int64)
+            given = {"X": batch.rows.dense(), "batch": zeros_n1, "labels": zeros_n1}
+            weight = {"kl_weight": min(1.0, epoch / 3)}
+            torch.manual_seed(epoch)
+            our_loss = objective.loss(ours, batch)
+            torch.manual_seed(epoch)
+            their_loss = theirs(given, loss_kwargs=weight)[2].loss
+            torch.testing.assert_close(our_loss, their_loss, rtol=1e-5, atol=0)
+            for adam, loss in ((our_adam, our_loss), (their_adam, their_loss)):
+                adam.zero_grad()
+                loss.backward()
+                adam.step()
+    for name, value in linear_vae_of(theirs).state_dict().items():
+        torch.testing.assert_close(ours.state_dict()[name], value, rtol=1e-3, atol=1e-4)
+    moved = ours.decoder.linear.weight - start["decoder.linear.weight"]
+    assert float(moved.detach().abs().median()) > 1e-3  # ten times what is allowed to differ
 
 
 def test_zero_inflation_trains_in_plain_pytorch(
