@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from cellwright.cli import console
+from cellwright.cli import console, screen_options
 from cellwright.cli.reverse_ablate import ablate
 from cellwright.cli.reverse_forward import forward
 from cellwright.cli.reverse_predict import predict
@@ -19,7 +19,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-_SCREEN, _DESIGN, _AUDIT, _NETWORKS = "Screen", "Design", "Own transcripts", "Networks"
+_DESIGN, _AUDIT, _NETWORKS = "Design", "Own transcripts", "Networks"
 
 
 @app.callback()
@@ -95,63 +95,24 @@ def benchmark(
             rich_help_panel=_NETWORKS,
         ),
     ] = None,
-    perturbation: Annotated[
-        str | None,
-        typer.Option(
-            help="Column of obs with A, A+B, control. Default: the first of the usual names.",
-            rich_help_panel=_SCREEN,
-        ),
-    ] = None,
-    control: Annotated[
-        str | None,
-        typer.Option(
-            help="Name of control cells. Default: the first of the usual.", rich_help_panel=_SCREEN
-        ),
-    ] = None,
-    separator: Annotated[
-        str, typer.Option(help="Between the genes of a double.", rich_help_panel=_SCREEN)
-    ] = "+",
-    aliases: Annotated[
-        Path | None,
-        typer.Option(
-            help="Table of old symbols and new ones, its first two columns.",
-            rich_help_panel=_SCREEN,
-        ),
-    ] = None,
-    candidates: Annotated[
-        Path | None,
-        typer.Option(
-            help="File of genes that may be the answer, one a line. Default: those perturbed.",
-            rich_help_panel=_SCREEN,
-        ),
-    ] = None,
-    leave_out: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="Value of the column whose cells take no part; repeatable.",
-            rich_help_panel=_SCREEN,
-        ),
-    ] = None,
-    batch: Annotated[
-        str | None,
-        typer.Option(help="Column within which controls are matched.", rich_help_panel=_SCREEN),
-    ] = None,
+    perturbation: screen_options.Perturbation = None,
+    control: screen_options.Control = None,
+    separator: screen_options.Separator = "+",
+    aliases: screen_options.Aliases = None,
+    candidates: screen_options.Candidates = None,
+    leave_out: screen_options.LeaveOut = None,
+    batch: screen_options.Batch = None,
     guide: Annotated[
-        str | None, typer.Option(help="Column of guides.", rich_help_panel=_SCREEN)
+        str | None, typer.Option(help="Column of guides.", rich_help_panel=screen_options.PANEL)
     ] = None,
     context: Annotated[
         str | None,
         typer.Option(
             help="Column of cell types, datasets or treatments: controls are matched within.",
-            rich_help_panel=_SCREEN,
+            rich_help_panel=screen_options.PANEL,
         ),
     ] = None,
-    min_cells: Annotated[
-        int,
-        typer.Option(
-            help="Leave perturbations with fewer cells out.", min=1, rich_help_panel=_SCREEN
-        ),
-    ] = 2,
+    min_cells: screen_options.MinCells = 2,
     kind: Annotated[
         str,
         typer.Option(

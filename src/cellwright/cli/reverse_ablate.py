@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-from cellwright.cli import console
+from cellwright.cli import console, screen_options
 
-_SCREEN, _DESIGN, _KNOWLEDGE = "Screen", "Design", "Knowledge"
+_DESIGN, _KNOWLEDGE = "Design", "Knowledge"
 
 
 def ablate(
@@ -28,7 +28,7 @@ def ablate(
     gene_table: Annotated[
         Path | None,
         typer.Option(
-            help="Coordinates of genes: a GTF, or a table with chr, start and end.",
+            help="Coordinates of genes: a GTF, a table with chr, start and end, or pyensembl:110.",
             rich_help_panel=_KNOWLEDGE,
         ),
     ] = None,
@@ -78,53 +78,14 @@ def ablate(
         int,
         typer.Option(help="Queries of a perturbation, at most.", min=1, rich_help_panel=_DESIGN),
     ] = 50,
-    perturbation: Annotated[
-        str | None,
-        typer.Option(
-            help="Column of obs with A, A+B, control. Default: the first of the usual names.",
-            rich_help_panel=_SCREEN,
-        ),
-    ] = None,
-    control: Annotated[
-        str | None,
-        typer.Option(
-            help="Name of control cells. Default: the first of the usual.", rich_help_panel=_SCREEN
-        ),
-    ] = None,
-    separator: Annotated[
-        str, typer.Option(help="Between the genes of a double.", rich_help_panel=_SCREEN)
-    ] = "+",
-    aliases: Annotated[
-        Path | None,
-        typer.Option(
-            help="Table of old symbols and new ones, its first two columns.",
-            rich_help_panel=_SCREEN,
-        ),
-    ] = None,
-    candidates: Annotated[
-        Path | None,
-        typer.Option(
-            help="File of genes that may be the answer, one a line. Default: those perturbed.",
-            rich_help_panel=_SCREEN,
-        ),
-    ] = None,
-    leave_out: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="Value of the column whose cells take no part; repeatable.",
-            rich_help_panel=_SCREEN,
-        ),
-    ] = None,
-    batch: Annotated[
-        str | None,
-        typer.Option(help="Column within which controls are matched.", rich_help_panel=_SCREEN),
-    ] = None,
-    min_cells: Annotated[
-        int,
-        typer.Option(
-            help="Leave perturbations with fewer cells out.", min=1, rich_help_panel=_SCREEN
-        ),
-    ] = 2,
+    perturbation: screen_options.Perturbation = None,
+    control: screen_options.Control = None,
+    separator: screen_options.Separator = "+",
+    aliases: screen_options.Aliases = None,
+    candidates: screen_options.Candidates = None,
+    leave_out: screen_options.LeaveOut = None,
+    batch: screen_options.Batch = None,
+    min_cells: screen_options.MinCells = 2,
     layer: console.Layer = None,
     assume_counts: console.AssumeCounts = False,
     seed: console.Seed = 0,

@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-from cellwright.cli import console
+from cellwright.cli import console, screen_options
 
-_SCREEN, _DESIGN = "Screen", "Design"
+_DESIGN = "Design"
 
 
 def forward(
@@ -46,46 +46,13 @@ def forward(
             help="Genes compared: so many, most expressed in controls.", rich_help_panel=_DESIGN
         ),
     ] = 1000,
-    perturbation: Annotated[
-        str | None,
-        typer.Option(
-            help="Column of obs with A, A+B, control. Default: the first of the usual names.",
-            rich_help_panel=_SCREEN,
-        ),
-    ] = None,
-    control: Annotated[
-        str | None,
-        typer.Option(
-            help="Name of control cells. Default: the first of the usual.", rich_help_panel=_SCREEN
-        ),
-    ] = None,
-    separator: Annotated[
-        str, typer.Option(help="Between the genes of a double.", rich_help_panel=_SCREEN)
-    ] = "+",
-    aliases: Annotated[
-        Path | None,
-        typer.Option(
-            help="Table of old symbols and new ones, its first two columns.",
-            rich_help_panel=_SCREEN,
-        ),
-    ] = None,
-    leave_out: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="Value of the column whose cells take no part; repeatable.",
-            rich_help_panel=_SCREEN,
-        ),
-    ] = None,
-    batch: Annotated[
-        str | None,
-        typer.Option(help="Column within which controls are matched.", rich_help_panel=_SCREEN),
-    ] = None,
-    min_cells: Annotated[
-        int,
-        typer.Option(
-            help="Leave perturbations with fewer cells out.", min=1, rich_help_panel=_SCREEN
-        ),
-    ] = 2,
+    perturbation: screen_options.Perturbation = None,
+    control: screen_options.Control = None,
+    separator: screen_options.Separator = "+",
+    aliases: screen_options.Aliases = None,
+    leave_out: screen_options.LeaveOut = None,
+    batch: screen_options.Batch = None,
+    min_cells: screen_options.MinCells = 2,
     layer: console.Layer = None,
     assume_counts: console.AssumeCounts = False,
     seed: console.Seed = 0,

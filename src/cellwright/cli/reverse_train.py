@@ -8,11 +8,11 @@ from typing import Annotated, Any
 
 import typer
 
-from cellwright.cli import console
+from cellwright.cli import console, screen_options
 from cellwright.training.reverse_settings import NetworkSettings
 
 _D = NetworkSettings()
-_SCREEN, _DESIGN, _MODEL = "Screen", "Design", "Network"
+_DESIGN, _MODEL = "Design", "Network"
 _TRAINING, _GENES = "Training and search", "Gene knowledge"
 
 log = logging.getLogger("cellwright.training")
@@ -93,7 +93,7 @@ def train(
     sums: Annotated[
         float | None,
         typer.Option(
-            help=f"Share of synthetic doubles, sums of two single shifts. Default: {_D.sums}.",
+            help=f"Share of synthetic doubles, sums of two genes' effects. Default: {_D.sums}.",
             rich_help_panel=_TRAINING,
         ),
     ] = None,
@@ -168,54 +168,25 @@ def train(
             rich_help_panel=_TRAINING,
         ),
     ] = 0,
-    perturbation: Annotated[
-        str | None,
-        typer.Option(
-            help="Column of obs with A, A+B, control. Default: the first of the usual names.",
-            rich_help_panel=_SCREEN,
-        ),
-    ] = None,
-    control: Annotated[
-        str | None,
-        typer.Option(
-            help="Name of control cells. Default: the first of the usual.", rich_help_panel=_SCREEN
-        ),
-    ] = None,
+    perturbation: screen_options.Perturbation = None,
+    control: screen_options.Control = None,
     separator: Annotated[
         str | None,
-        typer.Option(help="Between the genes of a double. Default: +.", rich_help_panel=_SCREEN),
+        typer.Option(
+            help="Between the genes of a double. Default: +.", rich_help_panel=screen_options.PANEL
+        ),
     ] = None,
-    batch: Annotated[
-        str | None,
-        typer.Option(help="Column within which controls are matched.", rich_help_panel=_SCREEN),
-    ] = None,
+    batch: screen_options.Batch = None,
     min_cells: Annotated[
         int | None,
         typer.Option(
-            help="Leave perturbations with fewer cells out. Default: 2.", rich_help_panel=_SCREEN
+            help="Leave perturbations with fewer cells out. Default: 2.",
+            rich_help_panel=screen_options.PANEL,
         ),
     ] = None,
-    aliases: Annotated[
-        Path | None,
-        typer.Option(
-            help="Table of old symbols and new ones, its first two columns.",
-            rich_help_panel=_SCREEN,
-        ),
-    ] = None,
-    candidates: Annotated[
-        Path | None,
-        typer.Option(
-            help="File of genes that may be the answer, one a line. Default: those perturbed.",
-            rich_help_panel=_SCREEN,
-        ),
-    ] = None,
-    leave_out: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="Value of the column whose cells take no part; repeatable.",
-            rich_help_panel=_SCREEN,
-        ),
-    ] = None,
+    aliases: screen_options.Aliases = None,
+    candidates: screen_options.Candidates = None,
+    leave_out: screen_options.LeaveOut = None,
     knowledge: Annotated[
         list[str] | None,
         typer.Option(
@@ -226,7 +197,7 @@ def train(
     gene_table: Annotated[
         str | None,
         typer.Option(
-            help="Coordinates of genes: a GTF, or a table with chr, start and end.",
+            help="Coordinates of genes: a GTF, a table with chr, start and end, or pyensembl:110.",
             rich_help_panel=_GENES,
         ),
     ] = None,
