@@ -57,7 +57,8 @@ def sentences_of(
     if tested:
         named = ", ".join(found["edit"].head(5).tolist()) + (" …" if len(found) > 5 else "")
         lines.append(
-            f"{len(found):,} of {tested:,} edits move{'s' if len(found) == 1 else ''} cells "
+            f"{len(found):,} of {tested:,} edit{'s' if tested > 1 else ''} "
+            f"move{'s' if len(found) == 1 else ''} cells "
             f"{further} than {others} at a like place in as many cells, at a false discovery rate "
             f"of 5 %{': ' + named if named else ''}."
         )

@@ -125,10 +125,11 @@ def sentences_of(
     known = own[(own.k == words) & own.share.notna()] if len(own) else own
     if len(known):
         top = known.sort_values("visible", ascending=False).iloc[0]
+        # Whole per cents, in which a rounded "-0" is 0.
+        share, low, high = (round(100 * top[name]) for name in ("share", "low", "high"))
         out.append(
             f"With all genes visible {top['method']} is best ({top['visible']:.3f}); targets' own "
-            f"transcripts explain {100 * top['share']:.0f} % of what it scores above chance "
-            f"[{100 * top['low']:.0f}, {100 * top['high']:.0f}]."
+            f"transcripts explain {share} % of what it scores above chance [{low}, {high}]."
         )
     return out
 
