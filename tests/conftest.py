@@ -32,9 +32,17 @@ def real_data() -> Path:
 
 @pytest.fixture(autouse=True)
 def _own_log() -> Iterator[None]:
-    """A command typed in one test takes the package's log for itself; the next test has it back."""
+    """A command typed in a test, or in a fixture of a module, takes the package's log for itself.
+
+    Every test has it as it is after an import: no handler, no level of its own.
+    """
     log = logging.getLogger("cellwright")
-    handlers, level, propagate = list(log.handlers), log.level, log.propagate
+
+    def fresh() -> None:
+        log.handlers.clear()
+        log.propagate = True
+        log.setLevel(logging.NOTSET)
+
+    fresh()
     yield
-    log.handlers[:], log.propagate = handlers, propagate
-    log.setLevel(level)
+    fresh()
