@@ -29,6 +29,11 @@ Quiet = Annotated[
 ]
 Seed = Annotated[int, typer.Option("--seed", help="Random seed.", rich_help_panel="Settings")]
 
+ReplaceFolder = Annotated[
+    bool,
+    typer.Option("--force", help="Replace an existing folder.", rich_help_panel="Output"),
+]
+
 Layer = Annotated[
     str | None,
     typer.Option("--layer", help="Where the counts are.", rich_help_panel="Settings"),

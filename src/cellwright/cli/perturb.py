@@ -137,9 +137,7 @@ def perturb(
         str, typer.Option(help="Where the model runs: cpu, cuda.", rich_help_panel="Settings")
     ] = "cpu",
     seed: console.Seed = 0,
-    force: Annotated[
-        bool, typer.Option("--force", help="Replace an existing folder.", rich_help_panel="Output")
-    ] = False,
+    force: console.ReplaceFolder = False,
     as_json: console.Json = False,
     verbose: console.Verbose = 0,
     quiet: console.Quiet = False,

@@ -56,9 +56,7 @@ def forward(
     layer: console.Layer = None,
     assume_counts: console.AssumeCounts = False,
     seed: console.Seed = 0,
-    force: Annotated[
-        bool, typer.Option("--force", help="Replace an existing folder.", rich_help_panel="Output")
-    ] = False,
+    force: console.ReplaceFolder = False,
     as_json: console.Json = False,
     verbose: console.Verbose = 0,
     quiet: console.Quiet = False,

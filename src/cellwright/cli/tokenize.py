@@ -81,9 +81,7 @@ def tokenize(
             rich_help_panel="Machine",
         ),
     ] = None,
-    force: Annotated[
-        bool, typer.Option("--force", help="Replace an existing folder.", rich_help_panel="Output")
-    ] = False,
+    force: console.ReplaceFolder = False,
     as_json: console.Json = False,
     verbose: console.Verbose = 0,
     quiet: console.Quiet = False,
