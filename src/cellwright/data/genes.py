@@ -54,6 +54,11 @@ class GeneNames:
     id_from: str
     symbol_from: str
 
+    @property
+    def surest_g(self) -> NDArray[np.str_]:
+        """What tables of genes are asked with, (g,): Ensembl ids, else symbols."""
+        return self.gene_id if self.kind == "ensembl" else self.gene_symbol
+
 
 def gene_names(var: pd.DataFrame) -> GeneNames:
     """Find the identifiers and symbols of genes in a ``var`` table, which stays as it is.

@@ -258,12 +258,8 @@ def _near(
         raise SettingsError(
             "genes near candidates can be hidden only with their coordinates: give --gene-table"
         )
-    measured = gene_positions(_best_names(genes), table, build=build)
+    measured = gene_positions(genes.surest_g.tolist(), table, build=build)
     return measured.near(gene_positions(screen.candidates, table, build=build), within)
-
-
-def _best_names(genes: GeneNames) -> list[str]:
-    return genes.gene_id.tolist() if genes.kind == "ensembl" else genes.gene_symbol.tolist()
 
 
 def _installed(wanted: tuple[str, ...]) -> tuple[tuple[str, ...], list[str]]:

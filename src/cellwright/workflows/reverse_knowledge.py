@@ -110,9 +110,8 @@ def _read(
                 f"the gene knowledge {kind!r} needs coordinates of genes: give --gene-table, or "
                 f"{kind}:FILE"
             )
-        called = genes.gene_id if genes.kind == "ensembl" else genes.gene_symbol
         return position_knowledge(
-            gene_positions(called.tolist(), table, build=build),
+            gene_positions(genes.surest_g.tolist(), table, build=build),
             gene_positions(candidates, table, build=build),
             fourier=kind == "fourier",
         )
