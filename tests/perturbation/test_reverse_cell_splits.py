@@ -1,5 +1,7 @@
 """Guides and contexts held out: the same genes on both sides, other cells, no cell on two sides."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -7,7 +9,12 @@ import pytest
 from cellwright.errors import DataError
 from cellwright.perturbation.queries import control_means, draw_queries
 from cellwright.perturbation.reverse import read_screen
-from cellwright.perturbation.reverse_cell_splits import contexts_held_out, guides_held_out
+from cellwright.perturbation.reverse_cell_splits import (
+    contexts_held_out,
+    guides_held_out,
+    refuse_shared,
+)
+from cellwright.perturbation.reverse_dependence import relabelled
 
 
 def screen_of(labels, **columns):
@@ -15,18 +22,37 @@ def screen_of(labels, **columns):
     return read_screen(frame, **{name: name for name in columns})
 
 
+def rows_of(screen, name):
+    return screen.rows_of(screen.index(name)).tolist()
+
+
 def test_one_guide_of_each_perturbation_is_held_out():
     labels = ["control"] * 4 + ["AAA"] * 6 + ["BBB"] * 2
-    guides = ["c"] * 4 + ["a1"] * 3 + ["a2"] * 3 + ["b1"] * 2
+    guides = ["c"] * 4 + ["g1"] * 3 + ["g2"] * 3 + ["g1"] * 2
     screen = screen_of(labels, guide=guides)
-    trained, asked = guides_held_out(screen, 0)
-    assert trained.rows_of(0).tolist() == [7, 8, 9] and asked.rows_of(0).tolist() == [4, 5, 6]
-    assert trained.rows_of(1).tolist() == [10, 11] and len(asked.rows_of(1)) == 0
-    assert len(trained.control_rows) == len(asked.control_rows) == 4
+    divided, split = guides_held_out(screen, 0)
+    # BBB has one guide and trains only, though that guide is called as the one that is held out.
+    assert (split.train, split.val, split.test) == (("AAA", "BBB"), (), ("AAA · g1",))
+    assert rows_of(divided, "AAA") == [7, 8, 9] and rows_of(divided, "AAA · g1") == [4, 5, 6]
+    assert rows_of(divided, "BBB") == [10, 11] and len(divided.control_rows) == 4
+    assert divided.genes_named(divided.index("AAA · g1")) == "AAA"
+    assert guides_held_out(screen, 1)[1].test == ("AAA · g2",)
     with pytest.raises(DataError, match="two guides"):
         guides_held_out(screen_of(labels, guide=labels), 0)
     with pytest.raises(DataError, match="--guide"):
         guides_held_out(screen_of(labels), 0)
+
+
+def test_a_quarter_of_the_perturbations_validates_by_the_guide_held_out():
+    labels = ["control"] * 4 + np.repeat([f"T{i}" for i in range(8)], 4).tolist()
+    guides = ["c"] * 4 + ["g1", "g1", "g2", "g2"] * 8
+    divided, split = guides_held_out(screen_of(labels, guide=guides), 0)
+    assert [len(getattr(split, part)) for part in ("train", "val", "test")] == [8, 2, 6]
+    assert all(len(rows_of(divided, name)) == 2 for name in (*split.train, *split.val, *split.test))
+    genes = [divided.genes_named(divided.index(n)) for n in (*split.val, *split.test)]
+    assert sorted(genes) == list(split.train)
+    other = guides_held_out(screen_of(labels, guide=guides), 1)[1]
+    assert other.val != split.val
 
 
 LABELS = [*["control"] * 4, *["AAA"] * 6, *["BBB"] * 4]
@@ -35,13 +61,43 @@ TYPES = [*"XXYY", *"XXXYYY", *"XXYY"]
 
 def test_one_context_is_held_out_at_a_time():
     screen = screen_of(LABELS, context=TYPES)
-    trained, asked = contexts_held_out(screen, 0)
-    assert trained.rows_of(0).tolist() == [7, 8, 9] and asked.rows_of(0).tolist() == [4, 5, 6]
-    assert len(trained.control_rows) == len(asked.control_rows) == 4
-    trained, asked = contexts_held_out(screen, 1)
-    assert trained.rows_of(1).tolist() == [10, 11] and asked.rows_of(1).tolist() == [12, 13]
-    for side in (trained, asked):
-        assert set(side.context_n) == {"X", "Y"}
+    divided, split = contexts_held_out(screen, 0)
+    assert (split.train, split.val) == (("AAA", "BBB"), ())
+    assert split.test == ("AAA · X", "BBB · X")
+    assert rows_of(divided, "AAA") == [7, 8, 9] and rows_of(divided, "AAA · X") == [4, 5, 6]
+    assert len(divided.control_rows) == 4
+    divided, split = contexts_held_out(screen, 1)
+    assert rows_of(divided, "BBB") == [10, 11] and rows_of(divided, "BBB · Y") == [12, 13]
+
+
+def test_a_third_context_validates_if_something_is_left_to_learn():
+    labels = ["control"] * 3 + ["AAA"] * 3 + ["BBB"] * 3 + ["CCC"] * 2
+    screen = screen_of(labels, context=[*"XYZ", *"XYZ", *"XYZ", *"XX"])
+    divided, split = contexts_held_out(screen, 0)
+    assert split.test == ("AAA · X", "BBB · X") and split.val == ("AAA · Y", "BBB · Y")
+    # CCC is in the context that is held out only: no one can know it again, and it has no part.
+    assert split.train == ("AAA", "BBB") and rows_of(divided, "CCC") == []
+    # Z shares nothing with X: held out together with Y, X would not be known again.
+    lone = [*labels[:3], "AAA", "AAA", "DDD", "DDD"]
+    assert contexts_held_out(screen_of(lone, context=[*"XYZ", *"XYZZ"]), 0)[1].val == ()
+
+
+def test_what_is_held_out_is_on_one_side_only():
+    screen = screen_of(LABELS, context=TYPES)
+    divided, split = contexts_held_out(screen, 0)
+    refuse_shared(divided, split, divided.context_n)
+    condition_n = divided.condition_n.copy()
+    condition_n[4] = divided.index("AAA")
+    with pytest.raises(DataError, match="cells of 'X' in train and in test"):
+        refuse_shared(replace(divided, condition_n=condition_n), split, divided.context_n)
+
+
+def test_labels_are_permuted_without_mixing_the_sides():
+    divided, _ = contexts_held_out(screen_of(LABELS, context=TYPES), 0)
+    for other in relabelled(divided):
+        assert len(set(other.conditions)) == len(other.conditions)
+        called = [other.conditions[other.condition_n[row]] for row in (7, 12, 4, 10)]
+        assert sorted(called) == ["AAA", "AAA · X", "BBB", "BBB · X"]
 
 
 def test_shifts_are_measured_from_controls_of_the_same_context():
@@ -49,8 +105,8 @@ def test_shifts_are_measured_from_controls_of_the_same_context():
     x = np.zeros((14, 3))
     x[[t == "Y" for t in TYPES]] += 5
     x[4:10, 0] += 1
-    _, asked = contexts_held_out(screen, 1)
-    found = draw_queries(x, asked, ["AAA"], k=None, controls=control_means(x, asked))
+    divided, split = contexts_held_out(screen, 1)
+    found = draw_queries(x, divided, split.test[:1], k=None, controls=control_means(x, divided))
     assert np.allclose(found.shift_qg, [[1, 0, 0]])
 
 

@@ -138,7 +138,9 @@ def test_guides_held_out_and_neighbours_hidden(tmp_path):
         hide_within=10_000,
     )
     assert found.settings["hidden_genes"] == 9 and "1 near one" in found.checks[0].sentence
-    assert value(found, "additive")["perturbations"] == 22
+    # A quarter of the 22 perturbations validates, and another quarter in the other partition.
+    assert 17 <= value(found, "additive")["perturbations"] <= 22
+    assert value(found, "additive", metric="micro_f1")["value"] > 0.3
     assert any("other guides" in sentence for sentence in found.sentences)
 
 

@@ -209,6 +209,32 @@ def test_without_doubles_everything_trains_and_it_is_said(tmp_path):
     assert not (tmp_path / "b").exists()
 
 
+@pytest.mark.parametrize("split", ["guides-held-out", "contexts-held-out"])
+def test_cells_of_another_kind_are_held_out(cells, tmp_path, split):
+    ours = cells.copy()
+    ours.obs["kind"] = [f"kind {i % 3}" for i in range(ours.n_obs)]
+    column = {"guide" if "guides" in split else "context": "kind"}
+    task = train_task(ours, train_settings(QUICK | {"split": split} | column))
+    trained = np.isin(task.screen.condition_n, [task.screen.index(n) for n in task.sides.train])
+    kind = ours.obs["kind"].to_numpy()
+    assert "kind 0" not in kind[trained] if column.keys() == {"context"} else trained.any()
+    blank = ours.copy()
+    blank.X[np.isin(task.screen.condition_n, [task.screen.index(n) for n in task.sides.test])] = 1
+    other = train_task(blank, train_settings(QUICK | {"split": split} | column))
+    assert (other.cells.expression_ng != task.cells.expression_ng).nnz == 0
+    found = reverse_train(ours, tmp_path / "run", split=split, **column, **QUICK)
+    assert row(found, "mlp", "mrr")["value"] > 0.9 and row(found, "mlp", "micro_f1")["value"] > 0.5
+    units = row(found, "mlp")["perturbations"]
+    sizes = found.metrics["conditions"]
+    assert units == sizes["test"] and sizes["train"] == 34
+    assert (sizes["val"], sizes["test"]) == ((8, 26) if column.keys() == {"guide"} else (34, 34))
+    assert any("same genes are perturbed on both sides" in s for s in found.metrics["sentences"])
+    assert load_reverse(found.folder).told.reference.conditions == task.sides.train
+    with pytest.raises(DataError, match=f"--{next(iter(column))}"):
+        reverse_train(cells, tmp_path / "without", split=split, **QUICK)
+    assert not (tmp_path / "without").exists()
+
+
 def test_settings_survive_the_file():
     for settings in (
         ReverseTrainSettings(patience=None, hidden=(), knowledge=("var",)),

@@ -102,16 +102,8 @@ def benchmark(
     candidates: screen_options.Candidates = None,
     leave_out: screen_options.LeaveOut = None,
     batch: screen_options.Batch = None,
-    guide: Annotated[
-        str | None, typer.Option(help="Column of guides.", rich_help_panel=screen_options.PANEL)
-    ] = None,
-    context: Annotated[
-        str | None,
-        typer.Option(
-            help="Column of cell types, datasets or treatments: controls are matched within.",
-            rich_help_panel=screen_options.PANEL,
-        ),
-    ] = None,
+    guide: screen_options.Guide = None,
+    context: screen_options.Context = None,
     min_cells: screen_options.MinCells = 2,
     kind: Annotated[
         str,

@@ -100,15 +100,17 @@ def train(
     split: Annotated[
         str | None,
         typer.Option(
-            help="ahlmann-eltze-2025, mambaperturb-2025, leave-one-double-out, unseen-singles, a "
-            "split file (.json), none (train on everything) or auto. Default: auto.",
+            help="ahlmann-eltze-2025, mambaperturb-2025, leave-one-double-out, unseen-singles, "
+            "guides-held-out, contexts-held-out, a split file (.json), none (train on everything) or "
+            "auto. Default: auto.",
             rich_help_panel=_DESIGN,
         ),
     ] = None,
     partition: Annotated[
         int | None,
         typer.Option(
-            help="Which partition of a random split. Default: 0.", rich_help_panel=_DESIGN
+            help="Which partition of a random split, guide or context. Default: 0.",
+            rich_help_panel=_DESIGN,
         ),
     ] = None,
     held_out: Annotated[
@@ -177,6 +179,8 @@ def train(
         ),
     ] = None,
     batch: screen_options.Batch = None,
+    guide: screen_options.Guide = None,
+    context: screen_options.Context = None,
     min_cells: Annotated[
         int | None,
         typer.Option(

@@ -50,6 +50,14 @@ Batch = Annotated[
     str | None,
     typer.Option(help="Column within which controls are matched.", rich_help_panel=PANEL),
 ]
+Guide = Annotated[str | None, typer.Option(help="Column of guides.", rich_help_panel=PANEL)]
+Context = Annotated[
+    str | None,
+    typer.Option(
+        help="Column of cell types, datasets or treatments: controls are matched within.",
+        rich_help_panel=PANEL,
+    ),
+]
 MinCells = Annotated[
     int,
     typer.Option(help="Leave perturbations with fewer cells out.", min=1, rich_help_panel=PANEL),

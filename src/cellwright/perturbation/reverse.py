@@ -31,7 +31,8 @@ _NO_GENE = re.compile(r"[^\w.@/:()'-]")
 class Screen:
     """The perturbations of a screen.
 
-    conditions: p names, genes in alphabetical order joined by ``+``; genes_p: the genes of each;
+    conditions: p names, genes in alphabetical order joined by ``+`` (and, where some cells of a
+    perturbation are held out, what these are called by); genes_p: the genes of each;
     condition_n: index of each cell's condition, -1 for a control cell, -2 for a cell that takes no
     part; candidates: c genes that may be the answer; targets_pc: True where a condition perturbs
     the candidate; batch_n: what controls are matched by (one batch where there are none);
@@ -83,6 +84,10 @@ class Screen:
                 + (f"; did you mean {close!r}?" if close else "")
             )
         return self.conditions.index(condition)
+
+    def genes_named(self, code: int) -> str:
+        """The genes of a condition as one name, without what tells its cells from others of theirs."""
+        return "+".join(self.genes_p[code])
 
     def seen_alone(self, condition: str, train: Sequence[str]) -> int:
         """How many of a condition's genes are perturbed alone in ``train``: the stratum of a test."""

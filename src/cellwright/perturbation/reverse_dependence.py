@@ -167,9 +167,14 @@ def _other_genes(screen: Screen, genes_c: NDArray[np.int64], others_c: NDArray[n
     targets = screen.targets_pc.copy()
     targets[:, others_c] = screen.targets_pc[:, genes_c]
     genes = tuple(tuple(sorted(name[g] for g in group)) for group in screen.genes_p)
+    # What is behind the genes tells held-out cells of a perturbation from the others.
+    behind = [
+        condition.removeprefix(screen.genes_named(code))
+        for code, condition in enumerate(screen.conditions)
+    ]
     return replace(
         screen,
-        conditions=tuple("+".join(group) for group in genes),
+        conditions=tuple("+".join(group) + end for group, end in zip(genes, behind, strict=True)),
         genes_p=genes,
         targets_pc=targets,
     )

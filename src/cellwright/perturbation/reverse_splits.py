@@ -118,6 +118,8 @@ def unseen_singles(
 
 
 SPLITS = ("ahlmann-eltze-2025", "mambaperturb-2025", "leave-one-double-out", "unseen-singles")
+GUIDES, CONTEXTS = "guides-held-out", "contexts-held-out"
+"""Splits that need cells and not only names: :mod:`.reverse_cell_splits`."""
 
 
 def named_splits(screen: Screen, name: str, seed: int = 0) -> tuple[ReverseSplit, ...]:
@@ -136,10 +138,12 @@ def named_splits(screen: Screen, name: str, seed: int = 0) -> tuple[ReverseSplit
         return leave_one_double_out(screen)
     if name == "unseen-singles":
         return (unseen_singles(screen, seed),)
-    close = nearest(name, SPLITS)
+    every = (*SPLITS, GUIDES, CONTEXTS)
+    close = nearest(name, every)
     raise SettingsError(
         f"no split {name!r}: "
-        + (f"did you mean {close!r}?" if close else f"known: {', '.join(SPLITS)}")
+        + (f"did you mean {close!r}? " if close else "")
+        + f"Known are {', '.join(every)} and split files, which end in .json"
     )
 
 

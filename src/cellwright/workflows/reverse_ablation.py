@@ -243,18 +243,24 @@ def shuffled(knowledge: GeneKnowledge, seed: int) -> GeneKnowledge:
 
 def _answers(bench: _Bench, part: Part, method: str, shuffles: int) -> list[VariantAnswer]:
     x, kept = bench.expression_ng, bench.view.kept_g
-    controls = control_means(x, part.trained)
-    whole = only_genes(draw_queries(x, part.trained, part.train, k=None, controls=controls), kept)
+    controls = control_means(x, part.screen)
+    whole = only_genes(draw_queries(x, part.screen, part.train, k=None, controls=controls), kept)
     asked = draw_queries(
-        x, part.asked, part.test, k=bench.k, most=bench.most, seed=bench.seed + 1, controls=controls
+        x,
+        part.screen,
+        part.test,
+        k=bench.k,
+        most=bench.most,
+        seed=bench.seed + 1,
+        controls=controls,
     )
     asked = only_genes(asked, kept)
-    names = np.array([part.asked.conditions[c] for c in asked.condition_q.tolist()])
+    names = np.array([part.screen.genes_named(c) for c in asked.condition_q.tolist()])
     strata = np.array([part.strata.get(n, -1) for n in names.tolist()], dtype=np.int64)
     out = []
     for variant, known in variants(bench.knowledge, shuffles, bench.seed):
         if method == LINEAR:
-            effects = knowledge_effects(whole, part.trained, known).effects
+            effects = knowledge_effects(whole, part.screen, known).effects
             score_qc = gene_scores(asked.shift_qg, effects)
         else:
             score_qc = _network(bench, part, method, variant, known, asked)
@@ -275,12 +281,12 @@ def _network(
     if bench.epochs is not None:
         settings = replace(settings, epochs=bench.epochs)
     kept = bench.view.kept_g
-    cells = network_cells(bench.expression_ng, part.trained, part.train, kept_g=kept)
+    cells = network_cells(bench.expression_ng, part.screen, part.train, kept_g=kept)
     # None of it is knowledge of no column, for networks that are built around it.
     given = bench.knowledge.of([]) if known is None else known
     if variant.name == "all" or (variant.name == "only" and len(bench.knowledge.sources) == 1):
         bench.checks[method] = check_network(
-            bench.expression_ng, part.trained, part.train, (), cells, settings, given,
+            bench.expression_ng, part.screen, part.train, (), cells, settings, given,
             kept_of=lambda _: kept, knowledge_of=bench.knowledge_of,
         )  # fmt: skip
     fitted = fit_network(cells, settings, given)

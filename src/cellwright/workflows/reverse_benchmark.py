@@ -202,7 +202,9 @@ def reverse_benchmark(
             "methods": list(wanted),
             "candidates": len(screen.candidates),
             "perturbations": len(screen.conditions),
-            "test": sorted({name for part in parts for name in part.test}),
+            "test": sorted(
+                {p.screen.genes_named(p.screen.index(n)) for p in parts for n in p.test}
+            ),
             "partitions": len(parts),
             "kind": kind,
             "batch": batch,

@@ -144,7 +144,7 @@ def fit_network_method(
     genes of the view) is for the curves; nothing is chosen by it.
     """
     settings = replace(plan.settings, kind=name, k=size)  # type: ignore[arg-type]
-    cells = network_cells(expression_ng, part.trained, part.train, part.val, kept_g=view.kept_g)
+    cells = network_cells(expression_ng, part.screen, part.train, part.val, kept_g=view.kept_g)
     knowledge = None if plan.knowledge is None else plan.knowledge.only(view.kept_g)
     if name not in answers.checks:
 
@@ -154,7 +154,7 @@ def fit_network_method(
 
         answers.checks[name] = check_network(
             expression_ng,
-            part.trained,
+            part.screen,
             part.train,
             part.val,
             cells,
@@ -173,7 +173,7 @@ def fit_network_method(
             most=_WATCHED,
             seed=settings.seed,
         ),
-        "unseen": _some(unseen, part.asked.targets_pc),
+        "unseen": _some(unseen, part.screen.targets_pc),
     }
     fitted = fit_network(cells, settings, knowledge, watched=watched)
     answers.curves += [

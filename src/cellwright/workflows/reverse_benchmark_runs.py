@@ -93,13 +93,13 @@ def answer_part(
     """
     answers = Answers() if answers is None else answers
     x, seed = exam.expression_ng, exam.seed
-    controls = control_means(x, part.trained)
-    sd_g = control_spread(x, part.trained)
+    controls = control_means(x, part.screen)
+    sd_g = control_spread(x, part.screen)
     own_c = own_columns(exam.screen.candidates, exam.genes)
-    whole = draw_queries(x, part.trained, part.train, k=None, controls=controls)
+    whole = draw_queries(x, part.screen, part.train, k=None, controls=controls)
     kind: ScreenKind = "interference" if exam.kind == "interference" else "activation"
     if exam.kind == "auto":
-        kind, _ = screen_kind(whole, part.trained, own_c, sd_g)
+        kind, _ = screen_kind(whole, part.screen, own_c, sd_g)
     out: list[Asked] = []
     by_size: dict[int, list[int | None]] = {}
     for k in exam.sizes:
@@ -108,20 +108,20 @@ def answer_part(
         learned = _training_queries(exam, part, size, controls)
         asked = {
             k: draw_queries(
-                x, part.asked, part.test, k=k, most=exam.most, seed=seed + 1, controls=controls
+                x, part.screen, part.test, k=k, most=exam.most, seed=seed + 1, controls=controls
             )
             for k in asked_sizes
         }
         held = {
             k: draw_queries(
-                x, part.trained, part.val, k=k, most=exam.most, seed=seed + 1, controls=controls
+                x, part.screen, part.val, k=k, most=exam.most, seed=seed + 1, controls=controls
             )
             for k in (asked_sizes if part.val else ())
         }
         drawn = _drawn(exam, part, size, number, controls)
         for view in views:
             training = Training(
-                screen=part.trained,
+                screen=part.screen,
                 queries=only_genes(learned, view.kept_g),
                 whole=only_genes(whole, view.kept_g),
                 own_c=_kept_columns(own_c, view.kept_g),
@@ -144,7 +144,7 @@ def answer_part(
                         found = replace(
                             found,
                             val_score_qc=method.score(only_genes(held[k], view.kept_g)),
-                            val_unit_q=_names(held[k], part.trained),
+                            val_unit_q=_names(held[k], part.screen),
                         )
                     out.append(found)
                 if drawn is not None:
@@ -162,7 +162,7 @@ def _training_queries(
     while len(parts) < ENOUGH:
         found = draw_queries(
             exam.expression_ng,
-            part.trained,
+            part.screen,
             part.train,
             k=size,
             most=exam.most,
@@ -183,8 +183,8 @@ def _drawn(
     try:
         found = random_groups(
             exam.expression_ng,
-            part.asked,
-            part.asked.conditions,
+            part.screen,
+            part.screen.conditions,
             k=size,
             n=exam.drawn,
             seed=exam.seed + 7919 * (number + 1),
@@ -192,7 +192,7 @@ def _drawn(
         )
     except DataError:  # a screen with fewer cells than one group
         return None
-    codes = [part.asked.index(part.test[i % len(part.test)]) for i in range(len(found))]
+    codes = [part.screen.index(part.test[i % len(part.test)]) for i in range(len(found))]
     return replace(found, condition_q=np.array(codes, dtype=np.int64))
 
 
@@ -210,11 +210,11 @@ def _asked(
     queries: Queries,
     part: Part,
 ) -> Asked:
-    names = _names(queries, part.asked)
+    names = _names(queries, part.screen)
     strata = np.array([part.strata.get(str(name), -1) for name in names], dtype=np.int64)
     return Asked(method, view.name, k, score_qc, names, strata)
 
 
 def _names(queries: Queries, screen: Screen) -> NDArray[np.str_]:
-    """The condition of each query by name."""
-    return np.array([screen.conditions[code] for code in queries.condition_q.tolist()], dtype=str)
+    """The perturbation of each query by name, whatever side its cells are on."""
+    return np.array([screen.genes_named(code) for code in queries.condition_q.tolist()], dtype=str)

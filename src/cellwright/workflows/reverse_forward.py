@@ -205,11 +205,11 @@ def _unmeasured(methods: Sequence[str], own_c: NDArray[np.int64]) -> list[str]:
 def _answers(exam: _Exam, part: Part) -> pd.DataFrame:
     """Every method about every test condition: one row for each view and metric."""
     x = exam.expression_ng
-    controls = control_means(x, part.trained)
-    whole = draw_queries(x, part.trained, part.train, k=None, controls=controls)
-    asked = draw_queries(x, part.asked, part.test, k=None, controls=controls)
-    training = ForwardTraining(part.trained, whole, controls[""], exam.own_c)
-    targets_qc = part.asked.targets_pc[asked.condition_q]
+    controls = control_means(x, part.screen)
+    whole = draw_queries(x, part.screen, part.train, k=None, controls=controls)
+    asked = draw_queries(x, part.screen, part.test, k=None, controls=controls)
+    training = ForwardTraining(part.screen, whole, controls[""], exam.own_c)
+    targets_qc = part.screen.targets_pc[asked.condition_q]
     cells_q = np.array([len(rows) for rows in asked.rows_q])
     rows: list[dict[str, Any]] = []
     for view, columns in exam.scored.items():
@@ -223,8 +223,8 @@ def _answers(exam: _Exam, part: Part) -> pd.DataFrame:
                 rows += [
                     {
                         "partition": part.name,
-                        "perturbation": part.asked.conditions[code],
-                        "seen_alone": part.strata.get(part.asked.conditions[code], -1),
+                        "perturbation": part.screen.genes_named(code),
+                        "seen_alone": part.strata.get(part.screen.genes_named(code), -1),
                         "method": name,
                         "genes": view,
                         "metric": metric,

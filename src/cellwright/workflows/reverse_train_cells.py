@@ -23,6 +23,7 @@ from cellwright.perturbation.gene_knowledge import GeneKnowledge
 from cellwright.perturbation.queries import control_means
 from cellwright.perturbation.reverse import Screen
 from cellwright.perturbation.reverse_audit import Visibility, control_spread, visibilities
+from cellwright.perturbation.reverse_cell_splits import CELL_SPLITS, SAME_GENES
 from cellwright.perturbation.reverse_splits import named_splits, read_split
 from cellwright.representations.expression import log_normalized
 from cellwright.tokens.vocabulary import Vocabulary
@@ -113,9 +114,11 @@ def train_task(
         aliases=old_to_new,
         candidates=read_candidates(candidates),
         batch=settings.batch,
+        guide=settings.guide,
+        context=settings.context,
         min_cells=settings.min_cells,
     )
-    sides, said = _sides(screen, settings, old_to_new)
+    screen, sides, said = _divided(screen, settings, old_to_new)
     trained, held = kept_back(
         screen, sides.train, share=settings.held_out, k=settings.k, seed=settings.seed
     )
@@ -221,9 +224,10 @@ def kept_back(
     )
 
 
-def _sides(
+def _divided(
     screen: Screen, settings: ReverseTrainSettings, aliases: dict[str, str]
-) -> tuple[Sides, tuple[str, ...]]:
+) -> tuple[Screen, Sides, tuple[str, ...]]:
+    """The screen, with held-out cells as conditions of their own where cells are held out, and its sides."""
     name = settings.split
     said: tuple[str, ...] = ()
     if name == "auto":
@@ -234,11 +238,14 @@ def _sides(
                 "every perturbation trains: nothing is known of how well unseen ones are found.",
             )
     if name == EVERYTHING:
-        return Sides(EVERYTHING, screen.conditions, (), (), {}), said
+        return screen, Sides(EVERYTHING, screen.conditions, (), (), {}), said
     if name.endswith(".json"):
         split, absent = read_split(Path(name), screen, aliases=aliases)
         if absent:
             said = (f"{len(absent)} conditions of {Path(name).name} are not in the data.",)
+    elif name in CELL_SPLITS:
+        screen, split = CELL_SPLITS[name](screen, settings.partition)
+        said = (SAME_GENES[name],)
     else:
         splits = named_splits(screen, name, settings.partition)
         if len(splits) > 1 and settings.partition >= len(splits):
@@ -247,4 +254,4 @@ def _sides(
                 "counted from 0"
             )
         split = splits[settings.partition] if len(splits) > 1 else splits[0]
-    return Sides(split.name, split.train, split.val, split.test, dict(split.strata)), said
+    return screen, Sides(split.name, split.train, split.val, split.test, dict(split.strata)), said

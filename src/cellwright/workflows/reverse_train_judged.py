@@ -207,7 +207,8 @@ def _with_cells(task: TrainTask) -> tuple[str, ...]:
 
 
 def _names(task: TrainTask, queries: Queries) -> NDArray[np.str_]:
-    return np.array([task.screen.conditions[c] for c in queries.condition_q.tolist()], dtype=str)
+    """The perturbation of each query, whatever side its cells are on."""
+    return np.array([task.screen.genes_named(c) for c in queries.condition_q.tolist()], dtype=str)
 
 
 def _labels(task: TrainTask, queries: Queries) -> tuple[NDArray[np.str_], NDArray[np.int64]]:

@@ -18,10 +18,11 @@ EVERYTHING = "none"
 class ReverseTrainSettings(NetworkSettings):
     """The network's settings, and what belongs to the screen.
 
-    ``split`` is one of the named splits, a split file, ``none`` (train on every perturbation), or
+    ``split`` is one of the named splits, ``guides-held-out`` or ``contexts-held-out`` (by the columns
+    ``guide`` and ``context``), a split file, ``none`` (train on every perturbation), or
     ``auto``: ``ahlmann-eltze-2025`` where there are doubles enough, else ``none``; ``partition``
-    is the seed of a random split. ``own_genes``: whether candidates' own transcripts may be looked
-    at. ``held_out``: the share of the cells of every training condition that are kept back, to
+    is the seed of a random split, or which guide or context is held out. ``own_genes``: whether
+    candidates' own transcripts may be looked at. ``held_out``: the share of the cells of every training condition that are kept back, to
     learn from them how many genes were perturbed and how far unseen cells lie. ``most`` queries of
     a condition are asked about.
 
@@ -41,6 +42,8 @@ class ReverseTrainSettings(NetworkSettings):
     control: str | None = None
     separator: str = "+"
     batch: str | None = None
+    guide: str | None = None
+    context: str | None = None
     min_cells: int = 2
     knowledge: tuple[str, ...] = ()
     gene_table: str | None = None
