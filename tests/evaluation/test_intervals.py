@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from scipy.stats import binomtest, norm
+from scipy.stats import binomtest, bootstrap, norm
 
 from cellwright.evaluation.intervals import (
     Interval,
+    accelerated,
     exact,
     interval,
     paired_difference,
@@ -147,6 +148,99 @@ def test_paired_differences_hold_the_truth_and_are_shorter_than_unpaired() -> No
         unpaired_length += np.hypot(own.high - own.low, other.high - other.low)
     assert held / SIMULATIONS >= 0.93
     assert paired_length < 0.6 * unpaired_length
+
+
+def test_accelerated_equals_scipys_bca_where_units_are_many() -> None:
+    value = np.random.default_rng(1).exponential(size=400)
+    draws = _mean_draws(value, 20_000)
+    other = bootstrap((value,), np.mean, n_resamples=20_000, method="BCa", rng=2)
+    accurate = other.confidence_interval
+    length = accurate.high - accurate.low
+    # Skewed to the right, BCa lies further up: its upper limit and the lower one of percentiles.
+    low, high = accelerated(value, draws)
+    assert high == pytest.approx(accurate.high, abs=0.05 * length)
+    assert low == percentile(draws, 400)[0] < accurate.low
+
+
+def test_accelerated_of_units_that_do_not_differ_is_their_value() -> None:
+    assert accelerated(np.full(9, 0.5), np.full(40, 0.5)) == (0.5, 0.5)
+
+
+@pytest.mark.parametrize(("units", "least"), [(30, 0.94), (15, 0.94)])
+def test_means_of_reciprocal_ranks_by_chance_hold_chance(units: int, least: float) -> None:
+    """Pairs ranked at random among 20 genes, two queries a unit: percentiles miss above."""
+    rng = np.random.default_rng(units)
+    c = 20
+    later = np.array([(c - r) * (c - r - 1) for r in range(c)]) / (c * (c - 1))
+    truth = float(((later[:-1] - later[1:]) / np.arange(1, c)).sum())
+    simulations, missed, plain = 1500, np.zeros(2), np.zeros(2)
+    for _ in range(simulations):
+        rank = rng.random((units * 2, c)).argsort(axis=1)[:, :2].min(axis=1) + 1
+        value = (1 / rank).reshape(units, 2).mean(axis=1)
+        draws = _mean_draws(value, 400)
+        for count, (low, high) in (
+            (missed, accelerated(value, draws)),
+            (plain, percentile(draws, units)),
+        ):
+            count += (truth < low, truth > high)
+    assert 1 - missed.sum() / simulations >= least
+    assert missed.sum() < plain.sum()
+    assert missed[1] < 0.75 * plain[1]
+
+
+@pytest.mark.parametrize("units", [8, 30])
+def test_accelerated_is_safe_where_most_units_are_perfect(units: int) -> None:
+    rng = np.random.default_rng(9)
+    held = asked = 0
+    for _ in range(2 * SIMULATIONS):
+        sure = rng.beta(4, 0.5, (units, 1))
+        right = rng.random((units, 2)) < sure
+        value = np.where(right, 1, 0.25).mean(axis=1)
+        if np.ptp(value):  # perfect units have an exact interval instead
+            low, high = accelerated(value, _mean_draws(value, 400))
+            held += low <= 1 - 0.75 * 0.5 / 4.5 <= high
+            asked += 1
+    assert held / asked >= 0.93
+
+
+def test_a_difference_to_a_constant_has_the_interval_of_the_score() -> None:
+    rng = np.random.default_rng(3)
+    value = rng.beta(0.5, 2, 25)
+    draws = _mean_draws(value, 1000)
+    low, high = accelerated(value, draws)
+    own, other = Interval(low, high, "bca"), Interval(0.1, 0.1, "bca")
+    found = paired_difference(
+        value.mean(), 0.1, draws, np.full(1000, 0.1), own, other, np.ones(25, dtype=np.int64),
+        value_u=value, rival_u=np.full(25, 0.1),
+    )  # fmt: skip
+    assert (found["low"], found["high"]) == pytest.approx((low - 0.1, high - 0.1))
+    turned = paired_difference(
+        0.1, value.mean(), np.full(1000, 0.1), draws, other, own, np.ones(25, dtype=np.int64),
+        value_u=np.full(25, 0.1), rival_u=value,
+    )  # fmt: skip
+    assert turned["low"] == pytest.approx(-found["high"])
+    assert turned["high"] == pytest.approx(-found["low"])
+
+
+def test_paired_differences_of_lopsided_scores_hold_the_truth() -> None:
+    rng = np.random.default_rng(4)
+    held = 0
+    for _ in range(2 * SIMULATIONS):
+        shared = rng.exponential(size=30)
+        a, b = shared + 0.5 * rng.exponential(size=30), shared + 0.3 * rng.exponential(size=30)
+        one, two = _mean_draws(a, 400), _mean_draws(b, 400)
+        found = paired_difference(
+            a.mean(), b.mean(), one, two,
+            Interval(*accelerated(a, one), "bca"), Interval(*accelerated(b, two), "bca"),
+            np.ones(30, dtype=np.int64), value_u=a, rival_u=b,
+        )  # fmt: skip
+        held += found["low"] <= 0.2 <= found["high"]
+    assert held / (2 * SIMULATIONS) >= 0.93
+
+
+def _mean_draws(value_u: np.ndarray, draws: int) -> np.ndarray:
+    weights = np.concatenate(list(by_row(len(value_u), draws=draws, seed=3).weights()))
+    return weights @ value_u / len(value_u)
 
 
 def _share_draws(right_u: np.ndarray, sizes_u: np.ndarray) -> np.ndarray:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cellwright.errors import DataError
-from cellwright.evaluation.intervals import Interval, Measured, interval, percentile
+from cellwright.evaluation.intervals import Interval, Measured, accelerated, interval
 from cellwright.evaluation.resampling import by_unit
 
 KS = (1, 2, 5, 10)
@@ -141,9 +141,9 @@ def judge_ranking(
         span = interval(value, draws_b, ones_u, float(len(names_u)))
         if name.split("@")[0] not in _YES_OR_NO and np.ptp(value_u) > 0:
             # No share: a mean of ranks spreads less than yes and no of the same mean would.
-            low, high = percentile(draws_b, float(len(names_u)))
-            span = Interval(max(low, 0.0), min(high, 1.0), "bootstrap")
-        out[name] = Measured(value, draws_b, span, float(chance_u.mean()))
+            low, high = accelerated(value_u, draws_b)
+            span = Interval(min(low, value), max(high, value), "bca")
+        out[name] = Measured(value, draws_b, span, float(chance_u.mean()), value_u)
     return out
 
 

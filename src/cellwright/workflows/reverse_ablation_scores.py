@@ -10,7 +10,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from cellwright.evaluation.intervals import Interval, Measured, paired_difference, percentile
+from cellwright.evaluation.intervals import (
+    Interval,
+    Measured,
+    accelerated,
+    paired_difference,
+    percentile,
+)
 from cellwright.evaluation.sentences import standing
 from cellwright.evaluation.target_ranking import judge_ranking
 from cellwright.interfaces import Score
@@ -116,8 +122,13 @@ def _mean(found: Sequence[Measured], units: int) -> Measured:
         return found[0]
     draws_b = np.mean([m.draws_b for m in found], axis=0)
     value = float(np.mean([m.value for m in found]))
-    low, high = percentile(draws_b, float(units))
-    return Measured(value, draws_b, Interval(low, high, "bootstrap"), found[0].chance)
+    known = [m.value_u for m in found if m.value_u is not None]
+    if len(known) < len(found):
+        low, high = percentile(draws_b, float(units))
+        return Measured(value, draws_b, Interval(low, high, "bootstrap"), found[0].chance)
+    value_u = np.mean(known, axis=0)
+    low, high = accelerated(value_u, draws_b)
+    return Measured(value, draws_b, Interval(low, high, "bca"), found[0].chance, value_u)
 
 
 def _blind(answers: Sequence[VariantAnswer], screen: Screen) -> dict[tuple[str, str], int]:
@@ -158,7 +169,7 @@ def _differences(judged: dict[tuple[str, str], dict[str, Measured]], units: int)
 def _paired(one: Measured, other: Measured, units: int) -> dict[str, float]:
     return paired_difference(
         one.value, other.value, one.draws_b, other.draws_b, one.interval, other.interval,
-        np.ones(units, dtype=np.int64),
+        np.ones(units, dtype=np.int64), value_u=one.value_u, rival_u=other.value_u,
     )  # fmt: skip
 
 

@@ -46,6 +46,8 @@ def against(
         mine.interval,
         other.interval,
         np.ones(units, dtype=np.int64),
+        value_u=mine.value_u,
+        rival_u=other.value_u,
     )
     return best, found
 
