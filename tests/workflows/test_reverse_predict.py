@@ -125,6 +125,29 @@ def test_cells_unlike_the_screen_are_flagged(run, mine):
     assert "WEAK" in nothing.text()
 
 
+def test_unperturbed_cells_look_like_control_cells(run):
+    """Groups of a user's control cells, five in a hundred of which may be taken for perturbed."""
+    cells = planted_cells(["control", "T4"], size=160, seed=4)
+    control = np.flatnonzero(cells.obs["condition"] == "control")
+    rng = np.random.default_rng(0)
+    flagged = []
+    for seed in range(40):
+        mine = cells.copy()
+        states = mine.obs["condition"].to_numpy(dtype=object)
+        states[rng.choice(control, 20, replace=False)] = "unknown"
+        mine.obs["condition"] = states
+        found = reverse_predict(run, mine, case=["unknown"], top=1, seed=seed).rankings[0]
+        flagged.append(found.likeness.flagged)
+    assert np.mean(flagged) >= 0.85
+    found = reverse_predict(run, mine)
+    likeness = {r.case: r for r in found.rankings}
+    assert "LOOKS LIKE CONTROL CELLS. The shift of these 20 cells" in likeness["unknown"].text()
+    assert "not told from controls" in likeness["unknown"].text()
+    assert likeness["T4"].likeness.p == 0.001 and "LIKE CONTROL" not in likeness["T4"].text()
+    cases = {c["case"]: c for c in found.to_dict()["cases"]}
+    assert cases["unknown"]["looks_like_control"] is True and cases["T4"]["control_p"] == 0.001
+
+
 def test_genes_in_another_order_and_missing_ones(run, mine):
     whole = reverse_predict(run, mine, case=["ill"]).table
     shuffled = mine[:, np.random.default_rng(0).permutation(80)]

@@ -2,48 +2,28 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import scipy.sparse as sp
 from anndata import AnnData
 from numpy.typing import NDArray
 
-from cellwright.config import nearest
 from cellwright.data.atomic import refuse_existing
-from cellwright.data.gene_tables import read_gene_table, text_of
-from cellwright.data.reading import counts_of, read_cells
-from cellwright.errors import DataError, SettingsError
+from cellwright.errors import SettingsError
+from cellwright.perturbation.control_likeness import control_likeness
 from cellwright.perturbation.queries import control_means, draw_queries
-from cellwright.perturbation.reverse import CONTROL_NAMES, Screen
 from cellwright.perturbation.reverse_evidence import evidence
 from cellwright.perturbation.reverse_reference import Unlikeness, unlikeness
-from cellwright.representations.expression import log_normalized
+from cellwright.workflows.reverse_predict_annotations import candidate_annotations
+from cellwright.workflows.reverse_predict_cells import StateCells, state_cells
 from cellwright.workflows.reverse_predict_result import CaseRanking, ReversePrediction
 from cellwright.workflows.reverse_run import ReverseRun, load_reverse
 
-log = logging.getLogger(__name__)
-
-STATES = ("state", "condition", "perturbation", "disease", "status", "treatment", "group")
-CONTROLS = (*CONTROL_NAMES, "normal", "healthy", "untreated", "unstimulated", "wildtype", "WT")
 FIRST = 5
 """Places among which a gene counts as found again in a smaller group."""
 GROUPS = 50
-
-
-@dataclass(frozen=True)
-class _Cells:
-    """The user's cells on the run's genes: log expression, which genes are measured, states."""
-
-    expression_ng: sp.csr_matrix
-    measured_g: NDArray[np.bool_]
-    screen: Screen
-    var: pd.DataFrame
-    notes: tuple[str, ...]
 
 
 def reverse_predict(
@@ -66,7 +46,8 @@ def reverse_predict(
     """Rank candidate genes by the probability that their perturbation makes the cells what they are.
 
     Every case is asked about with all its cells, as the shift from the control cells of the same
-    file; smaller groups of them say how firm the ranking is. Cells unlike the screen's are flagged.
+    file; smaller groups of them say how firm the ranking is. Cells unlike the screen's are flagged,
+    and cells that are not told from their controls.
 
     Parameters
     ----------
@@ -99,10 +80,10 @@ def reverse_predict(
     if out is not None:
         refuse_existing(out, force=force)
     run = run if isinstance(run, ReverseRun) else load_reverse(run)
-    cells = _cells(
+    cells = state_cells(
         run, source, case, control, state_column, batch, layer=layer, assume_counts=assume_counts
     )
-    carried = _annotations(run.candidates, cells.var, annotations, annotate)
+    carried = candidate_annotations(run.candidates, cells.var, annotations, annotate)
     rankings = [_ranked(run, cells, name, carried, top, seed) for name in cells.screen.conditions]
     result = ReversePrediction(
         run=run.folder.name,
@@ -124,81 +105,8 @@ def reverse_predict(
     return result
 
 
-def _cells(
-    run: ReverseRun,
-    source: AnnData | Path | str,
-    case: Sequence[str],
-    control: str | None,
-    column: str | None,
-    batch: str | None,
-    *,
-    layer: str | None,
-    assume_counts: bool,
-) -> _Cells:
-    adata = read_cells(source)
-    obs = adata.obs
-    column = _column(obs, column, STATES, "--state-column")
-    values = obs[column]
-    state_n = np.where(values.isna(), "", values.astype(str).str.strip()).astype(str)
-    present = [str(s) for s in np.unique(state_n) if s]
-    control = _control(present, control, column)
-    for name in case:
-        if name not in present:
-            close = nearest(name, present)
-            raise SettingsError(
-                f"no cell is {name!r} in {column!r}"
-                + (
-                    f": did you mean {close!r}?"
-                    if close
-                    else f": it holds {', '.join(present[:5])}"
-                )
-            )
-        if name == control:
-            raise SettingsError(f"{name!r} is case and control; name two states")
-    cases = tuple(dict.fromkeys(case)) or tuple(s for s in present if s != control)
-    if not cases:
-        raise DataError(f"every cell is {control!r} in {column!r}: there is no case to explain")
-    alignment = run.vocabulary.align(adata.var)
-    counts = counts_of(adata, layer=layer, assume_counts=assume_counts)
-    counts = run.vocabulary.take(counts, alignment)
-    code = {control: -1} | {name: i for i, name in enumerate(cases)}
-    condition_n = np.array([code.get(s, -2) for s in state_n], dtype=np.int64)
-    empty = np.asarray(counts.sum(axis=1)).ravel() == 0
-    notes = []
-    if (empty & (condition_n > -2)).any():
-        number = int((empty & (condition_n > -2)).sum())
-        notes.append(f"Cells without a count of the run's genes, which are left out: {number}.")
-        condition_n = np.where(empty, -2, condition_n)
-    for name in (control, *cases):
-        if not (condition_n == code[name]).any():
-            raise DataError(
-                f"no cell that is {name!r} in {column!r} has a count of the run's genes"
-            )
-    missing = int((alignment.columns_g < 0).sum())
-    if missing:
-        notes.append(
-            f"{missing} of the {len(run.vocabulary)} genes of the run are not measured and count "
-            "as unchanged."
-        )
-    batch_n = np.full(len(obs), "all")
-    if batch is not None:
-        batch_n = obs[_column(obs, batch, (), "--batch")].astype(str).to_numpy(dtype=str)
-    screen = Screen(
-        conditions=cases,
-        genes_p=tuple(() for _ in cases),
-        condition_n=condition_n,
-        candidates=run.candidates,
-        targets_pc=np.zeros((len(cases), len(run.candidates)), dtype=bool),
-        batch_n=batch_n,
-    )
-    keep = run.kept_g
-    return _Cells(
-        log_normalized(counts), (alignment.columns_g >= 0)[keep], screen, adata.var, tuple(notes)
-    )
-
-
 def _ranked(
-    run: ReverseRun, cells: _Cells, name: str, carried: pd.DataFrame, top: int, seed: int
+    run: ReverseRun, cells: StateCells, name: str, carried: pd.DataFrame, top: int, seed: int
 ) -> CaseRanking:
     keep, measured, screen = run.kept_g, cells.measured_g, cells.screen
     controls = control_means(cells.expression_ng, screen)
@@ -224,6 +132,15 @@ def _ranked(
     two = float(run.told.sizes.two(logit[None])[0])
     rows = screen.rows_of(screen.conditions.index(name))
     unlike = _unlike(run, cells, rows, seed)
+    likeness = control_likeness(
+        cells.expression_ng[:, keep][:, measured],
+        screen.condition_n == screen.conditions.index(name),
+        screen.condition_n == -1,
+        screen.batch_n,
+        reference.sd_g[measured],
+        reference.shift_pg[:, measured],
+        seed=seed,
+    )
     symbols = run.vocabulary.symbols
     place = {str(s): i for i, s in reversed(list(enumerate(symbols.tolist())))}
     place |= {str(s): i for i, s in enumerate(run.vocabulary.gene_ids.tolist())}
@@ -268,12 +185,13 @@ def _ranked(
         number=number,
         two=two,
         unlike=unlike,
+        likeness=likeness,
         unscored=len(logit) - len(order),
         top=min(top, len(order)),
     )
 
 
-def _unlike(run: ReverseRun, cells: _Cells, rows: NDArray[np.int64], seed: int) -> Unlikeness:
+def _unlike(run: ReverseRun, cells: StateCells, rows: NDArray[np.int64], seed: int) -> Unlikeness:
     kept = cells.expression_ng[:, run.kept_g]
     return unlikeness(
         run.told.reference,
@@ -282,82 +200,6 @@ def _unlike(run: ReverseRun, cells: _Cells, rows: NDArray[np.int64], seed: int) 
         cells.measured_g,
         seed=seed,
     )
-
-
-def _annotations(
-    candidates: Sequence[str], var: pd.DataFrame, table: Path | str | None, chosen: Sequence[str]
-) -> pd.DataFrame:
-    """Columns about the candidates, from a table of the user's or from ``var``, by gene."""
-    known: dict[str, pd.Series] = {}
-    if table is not None:
-        frame = read_gene_table(table)
-        if len(frame.columns) < 2:
-            raise DataError(f"{table} has one column, expected genes and what is known of them")
-        genes = text_of(frame.iloc[:, 0])
-        kept = ~pd.Series(genes).duplicated().to_numpy() & (genes != "")
-        frame = frame[kept].set_index(genes[kept])
-        if not frame.index.isin(list(candidates)).any():
-            raise DataError(
-                f"none of the {len(candidates)} candidates ({', '.join(list(candidates)[:3])} …) is "
-                f"in the first column of {table} ({', '.join(genes[:3])} …)"
-            )
-        known = {str(c): frame[c] for c in frame.columns[1:]}
-    wanted = list(chosen) or list(known)
-    out = pd.DataFrame(index=pd.Index(list(candidates)))
-    for name in wanted:
-        column = known.get(name)
-        if column is None and name in var.columns:
-            column = var[name][~var.index.duplicated()]
-        if column is None:
-            near = nearest(name, [*known, *map(str, var.columns)])
-            raise SettingsError(
-                f"no annotation {name!r} in "
-                + (f"{table} or in var" if table is not None else "var")
-                + (f": did you mean {near!r}?" if near else "")
-            )
-        title = name if name not in _OURS else f"{name} (yours)"
-        out[title] = column.reindex(out.index)
-    return out
-
-
-_OURS = ("case", "rank", "gene", "probability", "log_odds", "firm", "in_training", "own_shift")
-
-
-def _column(obs: pd.DataFrame, given: str | None, usual: Sequence[str], option: str) -> str:
-    if given is None:
-        found = [name for name in usual if name in obs.columns]
-        if not found:
-            raise DataError(
-                f"no column of obs names states (looked for {', '.join(usual)}; it has "
-                f"{', '.join(map(str, obs.columns)) or 'none'}): name it with {option}"
-            )
-        return found[0]
-    if given not in obs.columns:
-        close = nearest(given, map(str, obs.columns))
-        raise DataError(
-            f"obs has no column {given!r} for {option}"
-            + (f": did you mean {close!r}?" if close else "")
-        )
-    return given
-
-
-def _control(present: Sequence[str], control: str | None, column: str) -> str:
-    if control is not None and control not in present:
-        close = nearest(control, present)
-        raise SettingsError(
-            f"no cell is {control!r} in {column!r}"
-            + (f": did you mean {close!r}?" if close else f": it holds {', '.join(present[:5])}")
-        )
-    if control is not None:
-        return control
-    usual = {name.lower() for name in CONTROLS}
-    found = [name for name in present if name.lower() in usual]
-    if not found:
-        raise DataError(
-            f"no state in {column!r} is called like controls ({', '.join(CONTROLS[:3])} …), but "
-            f"{', '.join(present[:5])}; name them with --control"
-        )
-    return found[0]
 
 
 def _sentences(run: ReverseRun) -> list[str]:

@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from cellwright.data.atomic import atomic_folder
+from cellwright.perturbation.control_likeness import ControlLikeness
 from cellwright.perturbation.reverse_reference import Unlikeness
 from cellwright.report.canvas import save_figure
 from cellwright.report.reverse_ranking_figure import ranking_figure
@@ -27,8 +28,8 @@ class CaseRanking:
     the gene among their first five), ``in_training`` (whether training saw it perturbed),
     ``own_shift`` (of the gene's own transcript, log expression;
     empty if not measured) and annotations. evidence: per gene the measured genes on which its
-    score rests. number: of perturbed genes, two: the probability that it is two; unscored:
-    candidates that training never saw perturbed.
+    score rests. number: of perturbed genes, two: the probability that it is two; likeness: whether
+    the cells are told from controls; unscored: candidates that training never saw perturbed.
     """
 
     case: str
@@ -40,6 +41,7 @@ class CaseRanking:
     number: int
     two: float
     unlike: Unlikeness
+    likeness: ControlLikeness
     unscored: int
     top: int
 
@@ -58,6 +60,8 @@ class CaseRanking:
             "probability_of_two": self.two,
             "out_of_distribution": self.unlike.flagged,
             "weak": bool(self.unlike.weak),
+            "looks_like_control": self.likeness.flagged,
+            "control_p": self.likeness.p,
             "unlike": dict(self.unlike.__dict__),
             "not_scored": self.unscored,
             "genes": genes,
@@ -69,11 +73,16 @@ class CaseRanking:
         if table["in_training"].all():
             table = table.drop(columns="in_training")
         words = {"probability": "{:.3f}".format, "firm": "{:.0%}".format, "own_shift": "{:+.2f}".format}  # fmt: skip
-        many = "two genes" if self.number == 2 else "one gene"
+        many = "likely two genes" if self.number == 2 else "likely one gene"
+        if self.likeness.flagged:
+            many = "not told from controls"
         lines = [
-            f"{self.case}: {self.cells} cells against {self.controls} controls; likely {many}",
-            table.to_string(index=False, formatters=words, na_rep=""),
+            f"{self.case}: {self.cells} cells against {self.controls} controls; {many}",
         ]
+        if self.likeness.sentence:
+            head = "LOOKS LIKE CONTROL CELLS. " if self.likeness.flagged else ""
+            lines.append(head + self.likeness.sentence)
+        lines.append(table.to_string(index=False, formatters=words, na_rep=""))
         for gene in table["gene"].head(self.number):
             own = self.evidence[(self.evidence.gene == gene) & (self.evidence.log_odds_lost > 0)]
             found = ", ".join(
@@ -137,6 +146,8 @@ class ReversePrediction:
         """The first genes of one case (default the first) and the evidence for them, as Axes."""
         found = next((r for r in self.rankings if r.case == case), self.rankings[0])
         flag = found.unlike.weak or None
+        if found.likeness.flagged:
+            flag = f"Looks like control cells. {found.likeness.sentence}"
         if found.unlike.flagged:
             flag = f"Out of distribution. {found.unlike.reasons[0]}"
         return ranking_figure(found.table, found.evidence, title=found.case, flag=flag)
