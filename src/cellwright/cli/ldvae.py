@@ -156,7 +156,7 @@ def ldvae(
     gene_sets: Annotated[
         Path | None,
         typer.Option(
-            help="A GMT file: test the top genes of every axis for its sets.",
+            help="A GMT file: test the loadings of every axis for its sets (extra: enrichment).",
             rich_help_panel="Output",
         ),
     ] = None,

@@ -27,6 +27,7 @@ from cellwright.training.linear_vae_settings import LDVAESettings
 from cellwright.training.loop import Progress, Row
 from cellwright.training.run_folder import RunFolder
 from cellwright.workflows.ldvae_cells import LDVAECells, ldvae_cells, lie_on_disk
+from cellwright.workflows.ldvae_enrichment import check_decoupler, sets_within
 from cellwright.workflows.provenance import provenance
 from cellwright.workflows.resuming import refuse_other_data, resumed_settings
 
@@ -84,7 +85,8 @@ def ldvae(
     out
         The run folder. ``force`` replaces a run, ``resume`` continues one that was stopped.
     gene_sets
-        A GMT file; the top genes of every axis are then tested for its sets.
+        A GMT file; the loadings of every axis are then tested for its sets (extra
+        ``enrichment``).
     label
         Column of ``obs`` that colours the map; default the state, or a column of cell types.
     config, flags
@@ -101,6 +103,8 @@ def ldvae(
     check_accelerator(settings.accelerator)
     folder.refuse(force=force, resume=resume)
     sets = None if gene_sets is None else read_gmt(gene_sets)
+    if sets is not None:
+        check_decoupler()
     from_file = not isinstance(cells, AnnData)
     subject = read_cells(cells, backed=from_file)
     with contextlib.ExitStack() as stack:
@@ -116,6 +120,8 @@ def ldvae(
             aside = stack.enter_context(AsideFile(_existing(folder.path)))
             log.info("The counts are kept on disk, in a file without a name.")
         task = ldvae_cells(subject, settings, layer=layer, assume_counts=assume_counts, aside=aside)
+        if sets is not None:  # refused before the training, not behind it
+            sets_within(sets, task.vocabulary.symbols.tolist())
         if resume:
             refuse_other_data(folder, task.facts)
         if resume and folder.is_finished():

@@ -12,6 +12,7 @@ from anndata import AnnData
 from numpy.typing import NDArray
 
 from cellwright.data.atomic import atomic_file
+from cellwright.errors import DataError
 from cellwright.evaluation.communities import Communities
 from cellwright.evaluation.neighbors import neighbor_graph
 from cellwright.report.canvas import save_figure
@@ -31,6 +32,8 @@ from cellwright.workflows.provenance import provenance
 TOP = 50
 LEAST_CELLS, LEAST_SHARE = 3, 0.1
 """Genes seen in fewer training cells stay near the loadings of the random start: they head no axis."""
+SHOWN_P = 0.05
+"""Pairs of an axis and a gene set with a larger p are not written; q counts them."""
 RESOLUTION = 1.0
 QUIET_AXIS = 0.01
 """An axis whose latent means have less variance than this over the cells holds nothing."""
@@ -108,13 +111,24 @@ def write_ldvae(
         "note": task.note,
     }
     if sets is not None:
-        table = enrichment(top, sets, symbols)
-        _write_table(folder, "enrichment.tsv", table, index=False)
-        metrics["enriched"] = {
-            "sets": len(sets),
-            "below_0.05": int((table["q"] < 0.05).sum()),
-            "first": table.head(10).drop(columns=["top", "genes"]).to_dict("records"),
-        }
+        try:
+            table = enrichment(loadings[shown_g], symbols, sets, top)
+        except DataError as error:  # genes seen in too few cells; the rest of the run stands
+            metrics["checks"].append(
+                {
+                    "name": "no-set-tested",
+                    "severity": "warning",
+                    "sentence": f"No gene set was tested: {error}.",
+                    "remedy": "Give more cells, or larger sets.",
+                }
+            )
+        else:
+            _write_table(folder, "enrichment.tsv", table[table["p"] < SHOWN_P], index=False)
+            metrics["enriched"] = {
+                "sets": int(table["set"].nunique()),
+                "below_0.05": int((table["q"] < 0.05).sum()),
+                "first": table.head(10).to_dict("records"),
+            }
     metrics["sentences"] = _sentences(metrics)
     facts = {"seconds": fitted.seconds, "peak_memory_bytes": metrics["peak_memory_bytes"]}
     folder.write_json("provenance.json", {**provenance(settings.seed, task.facts), **facts})
@@ -210,8 +224,8 @@ def _sentences(metrics: Mapping[str, Any]) -> list[str]:
     if "enriched" in metrics:
         found = metrics["enriched"]
         out.append(
-            f"{found['below_0.05']} pairs of an end of an axis and a gene set (of {found['sets']:,} "
-            "sets) with q below 0.05."
+            f"{found['below_0.05']} pairs of an axis and a gene set (of {found['sets']:,} sets) "
+            "with q below 0.05."
         )
     out += [check["sentence"] for check in metrics["checks"]]
     return out
