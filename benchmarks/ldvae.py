@@ -54,10 +54,15 @@ def main() -> None:
     options.add_argument("--label", default="classified")
     options.add_argument("--seeds", type=int, nargs="+", default=[0])
     options.add_argument("--max-epochs", type=int, default=400)
+    options.add_argument("--warmup", type=int, help="epochs of the KL; half the epochs by default")
+    options.add_argument("--patience", type=int, default=45)
+    options.add_argument("--learning-rate", type=float, default=1e-3)
     options.add_argument("--worker", choices=("ours", "disk", "scvi"), help=argparse.SUPPRESS)
     options.add_argument("--file", type=Path, help=argparse.SUPPRESS)
     options.add_argument("--seed", type=int, default=0, help=argparse.SUPPRESS)
     given = options.parse_args()
+    if given.warmup is None:
+        given.warmup = given.max_epochs // 2
     if given.worker:
         {"ours": ours, "disk": ours, "scvi": theirs}[given.worker](given)
         return
@@ -133,6 +138,7 @@ def elbos(given: argparse.Namespace, file: Path) -> None:
                 f"seed {seed}, {name}: held-out negative ELBO {told['best']:.2f} of the best epoch "
                 f"({told['best_epoch']}), {told['last']:.2f} of the last ({told['epochs']}), "
                 f"{told['seconds']:.0f} s, {told['bytes'] / 1e6:,.0f} MB",
+                f"\n  validation, by epoch: {' '.join(f'{loss:.0f}' for loss in told['curve'])}",
                 flush=True,
             )
     for name, values in found.items():
@@ -173,8 +179,9 @@ def side_by_side(given: argparse.Namespace) -> None:
             precision=given.precision,
             seed=seed,
             epochs=given.max_epochs,
-            kl_warmup=given.max_epochs // 2,
+            kl_warmup=given.warmup,
             patience=None,
+            learning_rate=given.learning_rate,
         )
         packed_train, packed_test = (PackedCounts.of_matrix(counts_ng[r]) for r in (train, test))
         zeros = (np.zeros(len(r), np.int64) for r in (train, test))
@@ -263,7 +270,9 @@ def ours(given: argparse.Namespace) -> None:
         precision=given.precision,
         seed=given.seed,
         epochs=given.max_epochs if given.elbo else given.epochs + 1,
-        kl_warmup=given.max_epochs // 2,
+        kl_warmup=given.warmup,
+        patience=given.patience,
+        learning_rate=given.learning_rate,
     )
     codes = np.zeros(len(train), np.int64), np.zeros(len(val), np.int64)
     model, objective = prepared(train, val, *codes, settings)
@@ -278,6 +287,7 @@ def ours(given: argparse.Namespace) -> None:
             last=judged(found.model, given),
             best_epoch=found.fitted.best_epoch,
             epochs=len(found.history),
+            curve=[row["val_loss"] for row in found.history],
             seconds=seconds,
             bytes=peak(),
         )
@@ -318,6 +328,7 @@ def theirs(given: argparse.Namespace) -> None:
             last=last,
             best_epoch=best_epoch,
             epochs=int(model.trainer.current_epoch),
+            curve=[float(v) for v in model.history["elbo_validation"]["elbo_validation"]],
             seconds=seconds,
             bytes=peak(),
         )
@@ -378,7 +389,8 @@ def scvi_stopped(
         max_epochs=given.max_epochs,
         datasplitter_kwargs={"external_indexing": [train_n, val_n]},
         early_stopping=True,
-        early_stopping_warmup_epochs=given.max_epochs // 2,
+        early_stopping_patience=given.patience,
+        early_stopping_warmup_epochs=given.warmup,
         callbacks=[best],
         **training(given),
     )
@@ -418,7 +430,7 @@ def training(given: argparse.Namespace) -> dict[str, Any]:
         "batch_size": given.batch,
         "enable_progress_bar": False,
         "logger": None,
-        "plan_kwargs": {"n_epochs_kl_warmup": given.max_epochs // 2},
+        "plan_kwargs": {"n_epochs_kl_warmup": given.warmup, "lr": given.learning_rate},
     }
 
 
@@ -469,7 +481,7 @@ def started(given: argparse.Namespace, file: Path, side: str, seed: int) -> subp
         f"--{name.replace('_', '-')}={getattr(given, name)}"
         for name in (
             "cells", "genes", "epochs", "latent", "batch", "threads", "library", "precision",
-            "max_epochs",
+            "max_epochs", "warmup", "patience", "learning_rate",
         )
     ]  # fmt: skip
     environment = {

@@ -28,7 +28,15 @@ def test_scvi_tools_trains_on_the_training_cells_and_on_no_other(script: ModuleT
     rng = np.random.default_rng(0)
     # Without shuffling, scvi-tools would take the first cells for validation.
     train, val = (ad.AnnData(rng.poisson(2.0, (n, 12)).astype(np.float32)) for n in (30, 50))
-    given = argparse.Namespace(latent=2, library="observed", max_epochs=6, batch=10)
+    given = argparse.Namespace(
+        latent=2,
+        library="observed",
+        max_epochs=6,
+        batch=10,
+        warmup=3,
+        patience=45,
+        learning_rate=1e-3,
+    )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         script.quiet_scvi(0)
