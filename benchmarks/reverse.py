@@ -7,8 +7,9 @@ shifts and answers the same queries. Bound: the best method reaches 90 % of it i
 
 ``null``: screens in which nothing was planted. Bound: the 95 % interval of the mean reciprocal rank holds
 chance in 93 of 100. Genes of held-out doubles are rarer among those learned from, so that a method which
-leans on how often a gene is perturbed, ``frequency`` above all, falls below chance; the last column says
-by how much.
+leans on how often a gene is perturbed, ``frequency`` above all, falls below the chance of a random order;
+its permuted chance, with truths exchanged among test doubles, knows of that. ``--targets`` and
+``--doubles`` make the screens smaller, for networks; ``--first`` begins at another seed.
 
 ``norman``: the public panel, each double left out in turn; all methods, strata, a permutation p. Bound:
 the best network is at most 0.05 MRR below the best other method. Reads the folder ``CELLWRIGHT_DATA``
@@ -43,6 +44,7 @@ import pandas as pd
 from cellwright.data.genes import gene_names
 from cellwright.data.screen_settings import ScreenSettings, screen_settings
 from cellwright.data.simulated_screen import simulate_screen, simulate_screen_to_file, truth_of
+from cellwright.evaluation.intervals import exact
 from cellwright.evaluation.target_ranking import judge_ranking
 from cellwright.perturbation.queries import control_means, draw_queries
 from cellwright.perturbation.reverse import read_screen
@@ -81,7 +83,10 @@ def main() -> None:
     options.add_argument("--simulations", type=int, default=100)
     options.add_argument("--seeds", type=int, nargs="+", default=[0])
     options.add_argument("--file", type=Path, help="size: keep the screen here, or take it")
-    options.add_argument("--epochs", type=int, default=3, help="networks: of each")
+    options.add_argument("--epochs", type=int, help="networks: of each (3); null: of networks (10)")
+    options.add_argument("--first", type=int, default=0, help="null: seed of the first simulation")
+    options.add_argument("--targets", type=int, default=20, help="null")
+    options.add_argument("--doubles", type=int, default=100, help="null")
     given = options.parse_args()
     warnings.filterwarnings("ignore", category=FutureWarning)
     modes = {
@@ -192,15 +197,15 @@ def said(row: pd.Series) -> str:
 
 
 def null(given: argparse.Namespace) -> None:
-    """How often the interval of the mean reciprocal rank holds chance."""
+    """How often the interval of the mean reciprocal rank holds chance, and how often p is below 0.05."""
     methods = given.method or QUICK
-    held: dict[str, list[bool]] = {name: [] for name in methods}
-    excess: dict[str, list[float]] = {name: [] for name in methods}
-    for seed in range(given.simulations):
+    found: dict[str, list[dict[str, float]]] = {name: [] for name in methods}
+    start = time.perf_counter()
+    for number, seed in enumerate(range(given.first, given.first + given.simulations)):
         settings = screen_settings(
             "norman",
-            targets=20,
-            doubles=100,
+            targets=given.targets,
+            doubles=given.doubles,
             genes=200,
             cells=given.cells or 40,
             controls=400,
@@ -215,21 +220,34 @@ def null(given: argparse.Namespace) -> None:
             k=(K,),
             methods=methods,
             perturbation="condition",
-            permutations=0,
+            permutations=200,
+            network={"epochs": given.epochs or 10} if set(methods) & set(NETWORKS) else None,
             seed=seed,
         )
         rows = hidden_rows(result)
         for row in rows[rows.metric == "mrr"].to_dict("records"):
-            held[row["method"]].append(bool(row["low"] <= row["chance"] <= row["high"]))
-            excess[row["method"]].append(row["value"] - row["chance"])
-        if seed in (0, 9, 49):
-            print(f"after {seed + 1}: { {m: sum(h) for m, h in held.items()} }", flush=True)
-    for name, yes in held.items():
-        error = np.std(excess[name]) / np.sqrt(len(yes))
+            found[row["method"]].append(row)
+        if number in (0, 9, 49):
+            held = {m: sum(holds(r, "chance") for r in rows) for m, rows in found.items()}
+            print(f"after {number + 1}, {time.perf_counter() - start:.0f} s: {held}", flush=True)
+    for name, rows in found.items():
+        n = len(rows)
+        held = sum(holds(row, "chance") for row in rows)
+        low, high = exact(held, n)
+        own = sum(holds(row, "chance_permuted") for row in rows)
+        less = np.array([row["value"] - row["chance"] for row in rows])
+        expected = np.mean([row["chance_permuted"] - row["chance"] for row in rows])
+        sure = sum(row["p"] <= 0.05 for row in rows)
         print(
-            f"{name:22s} the interval holds chance in {sum(yes)} of {len(yes)} (bound 93 of 100); "
-            f"MRR less chance on average {np.mean(excess[name]):+.4f} ± {error:.4f}"
+            f"{name:22s} the interval holds chance in {held} of {n} [{low:.1%}, {high:.1%}] (bound 93 "
+            f"%), permuted chance in {own}; p at most 0.05 in {sure}; MRR less chance "
+            f"{less.mean():+.4f} ± {less.std() / n**0.5:.4f}, of which the split {expected:+.4f}"
         )
+
+
+def holds(row: dict[str, float], chance: str) -> bool:
+    """Whether the interval of a row holds its chance."""
+    return bool(row["low"] <= row[chance] <= row["high"])
 
 
 def norman(given: argparse.Namespace) -> None:
@@ -336,7 +354,7 @@ def networks(given: argparse.Namespace) -> None:
     kept_g = visibilities(screen, gene_names(cells.var))[1].kept_g
     learned = network_cells(log_normalized(cells.X), screen, split.train, split.val, kept_g=kept_g)
     del cells
-    plain = NetworkSettings(epochs=given.epochs, patience=None)
+    plain = NetworkSettings(epochs=given.epochs or 3, patience=None)
     both = {
         "MLP": replace(plain, kind="mlp", hidden=(219, 438, 291, 219)),
         "cross-attention": replace(plain, kind="cross-attention"),

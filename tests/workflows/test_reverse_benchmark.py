@@ -11,11 +11,12 @@ import pytest
 from anndata import AnnData
 
 from cellwright.errors import DataError, RunError, SettingsError
-from cellwright.evaluation.target_ranking import rank_metrics
+from cellwright.evaluation.target_ranking import chance_of, rank_metrics
 from cellwright.perturbation.reverse import read_screen
 from cellwright.workflows.reverse_benchmark import read_sizes, reverse_benchmark
+from cellwright.workflows.reverse_benchmark_exchange import exchanged
 from cellwright.workflows.reverse_benchmark_runs import Asked, Exam
-from cellwright.workflows.reverse_benchmark_scores import judge_all, permutation_p
+from cellwright.workflows.reverse_benchmark_scores import judge_all
 
 QUICK = ("frequency", "own-z", "additive", "logistic-regression")
 
@@ -187,8 +188,24 @@ def test_permutation_p_is_that_of_all_permutations():
     own = np.trace(value_ij)
     every = [sum(value_ij[i, j] for i, j in enumerate(p)) for p in permutations(range(5))]
     exact = np.mean(np.array(every) >= own - 1e-9)
-    assert permutation_p(answer, exam, 4000) == pytest.approx(exact, abs=0.03)
-    assert permutation_p(Asked("m", "v", 1, score[:4], answer.unit_q[:4], answer.stratum_q[:4]), exam, 9) is None  # fmt: skip
+    found = exchanged(answer, exam, 4000)
+    assert found.p == pytest.approx(exact, abs=0.03)
+    assert found.chance == pytest.approx(np.mean(every) / 5)
+    assert exchanged(answer, exam, 0).p is None
+    assert exchanged(Asked("m", "v", 1, score[:4], answer.unit_q[:4], answer.stratum_q[:4]), exam, 9) is None  # fmt: skip
+
+
+def test_a_method_that_looks_at_no_cell_is_at_its_own_chance():
+    """It likes genes that test perturbations do not hold: below a random order, and no better."""
+    names = [f"G{i}+H{i}" for i in range(8)]
+    rows = ["control"] * 2 + [n for n in names for _ in range(2)] + ["X", "Y", "Z"] * 2
+    screen = read_screen(pd.DataFrame({"condition": rows}))
+    liked = np.array([3.0 if c in "XYZ" else i / 100 for i, c in enumerate(screen.candidates)])
+    answer = Asked("m", "v", 1, np.tile(liked, (8, 1)), np.array(names), np.full(8, -1))
+    found = exchanged(answer, Exam(None, screen, None, ("m",), (1,), "auto", 1, 0), 100)
+    own = rank_metrics(answer.score_qc, screen.targets_pc[[screen.index(n) for n in names]])["mrr"]
+    assert found.chance == pytest.approx(own.mean()) and found.p == 1
+    assert found.chance < chance_of(2, len(screen.candidates))["mrr"]
 
 
 def test_the_error_of_random_groups_is_that_of_random_orders(found):

@@ -116,6 +116,7 @@ def sentences_of(
                 f"[{d['low']:+.3f}, {d['high']:+.3f}])."
             )
     out += _against_blind(best, genes, k, judged)
+    out += _own_chance(whole)
     out += _named_right(table, genes, words)
     lame = whole[whole.cannot_score > 0]
     if len(lame):
@@ -168,4 +169,25 @@ def _against_blind(
     return [
         f"How often a gene is perturbed in training, without any cell, scores {value:.3f} "
         f"(difference {d['value']:+.3f} [{d['low']:+.3f}, {d['high']:+.3f}])."
+    ]
+
+
+def _own_chance(whole: pd.DataFrame) -> list[str]:
+    """Chance that keeps each method's liking for genes, which a split may set against the truth."""
+    known = whole[whole["chance_permuted"].notna()]
+    if known.empty:
+        return []
+    low, high = known["chance_permuted"].min(), known["chance_permuted"].max()
+    said = (
+        "With truths exchanged among test perturbations, which keeps a method's liking for genes, "
+        f"mean reciprocal ranks are {low:.3f} to {high:.3f} where a random order has "
+        f"{known['chance'].iloc[0]:.3f}."
+    )
+    blind = known[(known.method == BLIND) & (known.high < known.chance)]
+    if blind.empty:
+        return [said]
+    return [
+        said,
+        "Genes of held-out perturbations are rarer in training, so that what leans on how often a "
+        "gene is perturbed falls below chance in this split without any effect.",
     ]

@@ -94,6 +94,8 @@ class ReverseBenchmark:
         )
         wide.columns = pd.Index([f"{c} ({units[c]}, chance {chance[c]:.3f})" for c in wide.columns])
         whole = rows[rows.stratum == "all"].set_index("method")
+        if whole["chance_permuted"].notna().any():
+            wide["permuted chance"] = whole["chance_permuted"].reindex(wide.index)
         if whole["p"].notna().any():
             wide["permutation p"] = [f"{whole['p'][m]:.2g}" for m in wide.index]
         table = wide.reset_index().to_string(index=False, float_format=lambda x: f"{x:.3f}")

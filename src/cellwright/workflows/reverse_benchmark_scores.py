@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from cellwright.evaluation.intervals import Measured
 from cellwright.evaluation.target_ranking import chance_of, judge_ranking, rank_metrics
 from cellwright.interfaces import Check, Score
+from cellwright.workflows.reverse_benchmark_exchange import Exchanged, exchanged
 from cellwright.workflows.reverse_benchmark_findings import (
     METRIC,
     Key,
@@ -30,7 +31,6 @@ from cellwright.workflows.reverse_benchmark_thresholds import (
     targets_of,
 )
 
-FEWEST = 5
 STRATA = {2: "both seen alone", 1: "one seen alone", 0: "none seen alone"}
 
 
@@ -65,8 +65,7 @@ def judge_all(asked: Sequence[Asked], exam: Exam, split: str, *, permutations: i
     for key, answer in answers.items():
         whole = _judge(answer, exam, named[key])
         judged[key] = whole
-        p = permutation_p(answer, exam, permutations) if permutations else None
-        rows += _rows(key, "all", answer, whole, exam, p)
+        rows += _rows(key, "all", answer, whole, exam, exchanged(answer, exam, permutations))
         for seen, words in STRATA.items():
             keep_q = answer.stratum_q == seen
             if 0 < keep_q.sum() < len(keep_q):
@@ -86,31 +85,6 @@ def judge_all(asked: Sequence[Asked], exam: Exam, split: str, *, permutations: i
         tuple(chance_checks(random)),
         tuple(sentences_of(table, own, judged, genes, k)),
     )
-
-
-def permutation_p(answer: Asked, exam: Exam, permutations: int) -> float | None:
-    """p of the mean reciprocal rank against truths exchanged among test perturbations.
-
-    Whole perturbations exchange their truths, so that a method which ranks the same genes first
-    whatever it is asked gains nothing; (b + 1) / (m + 1). None below five perturbations.
-    """
-    names_u, code_q = np.unique(answer.unit_q, return_inverse=True)
-    u = len(names_u)
-    if u < FEWEST:
-        return None
-    targets_uc = exam.screen.targets_pc[[exam.screen.index(str(name)) for name in names_u]]
-    rng = np.random.default_rng(exam.seed)
-    order_qc = np.lexsort((rng.random(answer.score_qc.shape), -answer.score_qc), axis=1)
-    place_qc = np.argsort(order_qc, axis=1)
-    # Mean over the queries of perturbation i of what they score if j were the truth.
-    value_ij = np.empty((u, u))
-    for j in range(u):
-        reciprocal_q = 1 / (1 + place_qc[:, targets_uc[j]].min(axis=1))
-        value_ij[:, j] = np.bincount(code_q, reciprocal_q, u) / np.bincount(code_q, minlength=u)
-    found = float(np.trace(value_ij))
-    drawn = np.argsort(rng.random((permutations, u)), axis=1)
-    permuted = value_ij[np.arange(u), drawn].sum(axis=1)
-    return float(((permuted >= found - 1e-12).sum() + 1) / (permutations + 1))
 
 
 def _gathered(asked: Sequence[Asked]) -> dict[Key, Asked]:
@@ -157,7 +131,7 @@ def _rows(
     answer: Asked,
     judged: dict[str, Measured],
     exam: Exam,
-    p: float | None,
+    permuted: Exchanged | None,
 ) -> list[dict[str, Any]]:
     method, genes, k = key
     names = np.unique(answer.unit_q)
@@ -178,7 +152,8 @@ def _rows(
             "perturbations": len(names),
             "queries": len(answer.unit_q),
             "cannot_score": cannot,
-            "p": p if metric == METRIC else None,
+            "chance_permuted": permuted.chance if permuted and metric == METRIC else None,
+            "p": permuted.p if permuted and metric == METRIC else None,
         }
         for metric, found in judged.items()
     ]
@@ -270,6 +245,7 @@ def _scores(
 ) -> list[dict[str, Any]]:
     """Every row as a score, with the paired difference to the best other method."""
     out = []
+    shown = ("k", "genes", "queries", "cannot_score", "chance_permuted", "p")
     for row in table.to_dict("records"):
         k = None if row["k"] == "all" else int(row["k"])
         key = (row["method"], row["genes"], k)
@@ -295,6 +271,6 @@ def _scores(
             baseline=rival,
             difference=difference,
         )
-        more = {name: row[name] for name in ("k", "genes", "queries", "cannot_score", "p")}
+        more = {name: row[name] for name in shown}
         out.append(score.to_dict() | more)
     return out
