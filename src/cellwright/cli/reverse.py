@@ -51,7 +51,7 @@ def benchmark(
             help="Repeatable: frequency, own-z, nearest-centroid, knn, additive, "
             "additive-strength, linear-inverted, logistic-regression, random-forest, xgboost "
             "(default: all of these), and the networks mlp, attention, multi-head, graph, "
-            "cross-attention.",
+            "cross-attention, encoder (--pretrained).",
             rich_help_panel=_DESIGN,
         ),
     ] = None,
@@ -86,6 +86,22 @@ def benchmark(
     epochs: Annotated[
         int | None,
         typer.Option(help="Epochs of networks, at most.", min=1, rich_help_panel=_NETWORKS),
+    ] = None,
+    pretrained: Annotated[
+        Path | None,
+        typer.Option(
+            help="Run folder or Geneformer checkpoint that encoder is made of; the same network "
+            "from random weights stands beside it.",
+            rich_help_panel=_NETWORKS,
+        ),
+    ] = None,
+    freeze_layers: Annotated[
+        int | None,
+        typer.Option(
+            help="Keep what enters its first layer and so many of its lowest layers as they are.",
+            min=0,
+            rich_help_panel=_NETWORKS,
+        ),
     ] = None,
     knowledge: Annotated[
         list[str] | None,
@@ -131,6 +147,7 @@ def benchmark(
     build: Annotated[
         str, typer.Option(help="GRCh38 or GRCh37.", rich_help_panel=_AUDIT)
     ] = "GRCh38",
+    gene_sets: screen_options.GeneSets = None,
     layer: console.Layer = None,
     assume_counts: console.AssumeCounts = False,
     seed: console.Seed = 0,
@@ -174,6 +191,9 @@ def benchmark(
         permutations=permutations,
         network=of_network,
         knowledge=knowledge or (),
+        gene_sets=gene_sets,
+        pretrained=pretrained,
+        freeze_layers=freeze_layers,
         layer=layer,
         assume_counts=assume_counts,
         seed=seed,

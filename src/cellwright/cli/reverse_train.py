@@ -26,7 +26,32 @@ def train(
     kind: Annotated[
         str | None,
         typer.Option(
-            help=f"mlp, attention, multi-head, graph or cross-attention. Default: {_D.kind}.",
+            help="mlp, attention, multi-head, graph, cross-attention, encoder (a pretrained run "
+            f"fine-tuned) or encoder-untrained. Default: {_D.kind}.",
+            rich_help_panel=_MODEL,
+        ),
+    ] = None,
+    pretrained: Annotated[
+        str | None,
+        typer.Option(
+            help="Run folder or Geneformer checkpoint that encoder is made of.",
+            rich_help_panel=_MODEL,
+        ),
+    ] = None,
+    freeze_layers: Annotated[
+        int | None,
+        typer.Option(
+            help="encoder: keep what enters its first layer and so many of its lowest layers as "
+            f"they are. Default: {_D.freeze_layers}.",
+            min=0,
+            rich_help_panel=_MODEL,
+        ),
+    ] = None,
+    encoder_alone: Annotated[
+        bool | None,
+        typer.Option(
+            "--encoder-alone/--encoder-beside",
+            help="encoder: its vectors alone, or beside the profile itself. Default: beside.",
             rich_help_panel=_MODEL,
         ),
     ] = None,
@@ -209,13 +234,7 @@ def train(
         str | None,
         typer.Option(help="GRCh38 or GRCh37. Default: GRCh38.", rich_help_panel=_GENES),
     ] = None,
-    gene_sets: Annotated[
-        Path | None,
-        typer.Option(
-            help="A GMT file: of which pathway the wrongly named genes are.",
-            rich_help_panel="Output",
-        ),
-    ] = None,
+    gene_sets: screen_options.GeneSets = None,
     config: Annotated[
         Path | None,
         typer.Option(

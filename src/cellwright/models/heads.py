@@ -109,22 +109,39 @@ class RankClassifier(nn.Module):
 
     def vectors(self, ids_t: Tensor, lengths_n: Sequence[int]) -> Tensor:
         """One vector per cell, (n, width); zeros for a cell without a token to take."""
-        (hidden_td,) = self.encoder(ids_t, lengths_n, hidden_layers=(self.hidden_layer,))
-        length_n = torch.tensor(lengths_n, device=ids_t.device)
-        if self.pooling == "cls":
-            start_n = (length_n.cumsum(0) - length_n).clamp_max(max(len(ids_t) - 1, 0))
-            return hidden_td[start_n] * (length_n > 0).unsqueeze(1)
-        gene_t = ~torch.isin(ids_t, torch.tensor(self.special_ids, device=ids_t.device))
-        cell_t = torch.repeat_interleave(length_n)
-        sum_nd = hidden_td.new_zeros(len(lengths_n), hidden_td.shape[1])
-        sum_nd = sum_nd.index_add(0, cell_t, hidden_td * gene_t.unsqueeze(1))
-        count_n = torch.bincount(cell_t[gene_t], minlength=len(lengths_n)).clamp_min(1)
-        return sum_nd / count_n.unsqueeze(1)
+        return rank_vectors(
+            self.encoder, ids_t, lengths_n, self.pooling, self.special_ids, self.hidden_layer
+        )
 
     def forward(self, ids_t: Tensor, lengths_n: Sequence[int]) -> Tensor:
         """Logits, (n, classes)."""
         logits: Tensor = self.head(self.vectors(ids_t, lengths_n))
         return logits
+
+
+def rank_vectors(
+    encoder: RankEncoder,
+    ids_t: Tensor,
+    lengths_n: Sequence[int],
+    pooling: str,
+    special_ids: Sequence[int],
+    hidden_layer: int = -1,
+) -> Tensor:
+    """One vector per packed cell, (n, width); zeros for a cell without a token to take.
+
+    The arguments are those of :class:`RankClassifier`.
+    """
+    (hidden_td,) = encoder(ids_t, lengths_n, hidden_layers=(hidden_layer,))
+    length_n = torch.tensor(lengths_n, device=ids_t.device)
+    if pooling == "cls":
+        start_n = (length_n.cumsum(0) - length_n).clamp_max(max(len(ids_t) - 1, 0))
+        return hidden_td[start_n] * (length_n > 0).unsqueeze(1)
+    gene_t = ~torch.isin(ids_t, torch.tensor(special_ids, device=ids_t.device))
+    cell_t = torch.repeat_interleave(length_n)
+    sum_nd = hidden_td.new_zeros(len(lengths_n), hidden_td.shape[1])
+    sum_nd = sum_nd.index_add(0, cell_t, hidden_td * gene_t.unsqueeze(1))
+    count_n = torch.bincount(cell_t[gene_t], minlength=len(lengths_n)).clamp_min(1)
+    return sum_nd / count_n.unsqueeze(1)
 
 
 class TokenClassifier(nn.Module):

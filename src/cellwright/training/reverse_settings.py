@@ -7,8 +7,13 @@ from typing import Literal
 
 from cellwright.errors import SettingsError
 
-NetworkKind = Literal["mlp", "attention", "multi-head", "graph", "cross-attention"]
+NetworkKind = Literal[
+    "mlp", "attention", "multi-head", "graph", "cross-attention", "encoder", "encoder-untrained"
+]
 NETWORKS: tuple[NetworkKind, ...] = ("mlp", "attention", "multi-head", "graph", "cross-attention")
+# The same encoder with random weights stands beside a pretrained one: what pretraining is worth.
+UNTRAINED: NetworkKind = "encoder-untrained"
+ENCODERS: tuple[NetworkKind, ...] = ("encoder", UNTRAINED)
 LOSSES = ("sets", "softmax", "bce", "focal")
 
 
@@ -20,6 +25,10 @@ class NetworkSettings:
 
     ``hidden`` are the layers of the trunk behind the input, ``width`` the length of the code that
     cells and genes share, ``members`` networks from other starts whose answers are averaged.
+    ``pretrained`` is the folder of the run that the kinds ``encoder`` and ``encoder-untrained``
+    (its shape and tokens with random weights) are made of, and ``freeze_layers`` leaves what enters
+    its first layer and so many of its lowest layers as they are. The profile itself
+    stands beside the encoder's vectors, as in the other kinds, unless ``encoder_alone``.
     ``k`` cells make a training group, ``groups`` of which are drawn from every training condition
     in an epoch; the share ``sums`` of the examples are synthetic doubles, sums of the effects of two
     genes with the noise of a group. ``inputs`` are the shift from matched controls, the expression, or both.
@@ -42,6 +51,10 @@ class NetworkSettings:
     layers: int = 1
     dropout: float = 0.2
     members: int = 1
+
+    pretrained: str | None = None
+    freeze_layers: int = 0
+    encoder_alone: bool = False
 
     k: int = 20
     groups: int = 4
@@ -79,8 +92,9 @@ class NetworkSettings:
                 )
         if not self.weight_decay >= 0:
             raise SettingsError(f"weight_decay is {self.weight_decay}, expected 0 or more")
-        if self.seed < 0:
-            raise SettingsError(f"seed is {self.seed}, expected 0 or more")
+        for name in ("seed", "freeze_layers"):
+            if getattr(self, name) < 0:
+                raise SettingsError(f"{name} is {getattr(self, name)}, expected 0 or more")
         if self.width % self.heads:
             raise SettingsError(
                 f"width is {self.width} and heads {self.heads}, expected a width that heads divide"

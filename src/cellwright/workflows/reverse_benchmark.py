@@ -6,6 +6,7 @@ import importlib.util
 import logging
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from anndata import AnnData
 
 from cellwright.config import to_dict
 from cellwright.data.atomic import refuse_existing
+from cellwright.data.gene_sets import read_gmt
 from cellwright.data.genes import GeneNames, gene_names
 from cellwright.data.hashes import fingerprint
 from cellwright.errors import MissingExtra, SettingsError
@@ -30,10 +32,12 @@ from cellwright.workflows.reverse_benchmark_networks import (
     network_settings,
     plan_networks,
 )
-from cellwright.workflows.reverse_benchmark_parts import parts_of
+from cellwright.workflows.reverse_benchmark_parts import Part, parts_of
+from cellwright.workflows.reverse_benchmark_pathways import pathways_of
 from cellwright.workflows.reverse_benchmark_result import ReverseBenchmark
 from cellwright.workflows.reverse_benchmark_runs import RANDOM_GROUPS, Asked, Exam, answer_part
 from cellwright.workflows.reverse_benchmark_scores import judge_all
+from cellwright.workflows.reverse_encoder import read_encoder, refuse_pretrained, seen_check
 from cellwright.workflows.reverse_screen import read_aliases, read_candidates, screen_of
 from cellwright.workflows.subject import Subject, read_subject
 
@@ -65,6 +69,9 @@ def reverse_benchmark(
     permutations: int = 2000,
     network: Mapping[str, Any] | None = None,
     knowledge: Sequence[str] = (),
+    gene_sets: Path | str | None = None,
+    pretrained: Path | str | None = None,
+    freeze_layers: int | None = None,
     layer: str | None = None,
     assume_counts: bool = False,
     seed: int = 0,
@@ -90,7 +97,9 @@ def reverse_benchmark(
         Cells in a query; ``all`` for all cells of a condition. Numbers, or text with commas.
     methods
         Default all of :data:`METHODS`; the networks (``mlp``, ``attention``, ``multi-head``,
-        ``graph``, ``cross-attention``) are asked for by name.
+        ``graph``, ``cross-attention``, ``encoder``) are asked for by name. ``encoder`` is a
+        pretrained run fine-tuned; the same network from random weights, ``encoder-untrained``,
+        stands beside it.
     perturbation, control, separator, batch, guide, context, min_cells
         As in :func:`cellwright.perturbation.reverse.read_screen`.
     aliases
@@ -115,6 +124,10 @@ def reverse_benchmark(
     knowledge
         Sources of gene knowledge for networks that use some
         (:func:`~cellwright.workflows.reverse_knowledge.read_knowledge`).
+    pretrained, freeze_layers
+        The run that ``encoder`` is made of, and how many of its lowest layers stay as they are.
+    gene_sets
+        A GMT file: which pathway the wrongly named genes are of.
     layer, assume_counts
         Where the counts are.
     out, force
@@ -130,7 +143,12 @@ def reverse_benchmark(
         refuse_existing(out, force=force)
     sizes = read_sizes(k)
     wanted = check_names(methods)
-    of_networks = network_settings(network, seed)
+    sets = None if gene_sets is None else read_gmt(gene_sets)
+    given: dict[str, Any] = {"pretrained": None if pretrained is None else str(pretrained)}
+    given |= {"freeze_layers": freeze_layers}
+    asked_for = {k: v for k, v in given.items() if v is not None}
+    of_networks = network_settings({**(network or {}), **asked_for}, seed)
+    refuse_pretrained(wanted, of_networks.pretrained)
     if kind not in ("auto", *SCREEN_KINDS):
         raise SettingsError(f"kind is {kind!r}, expected auto, {' or '.join(SCREEN_KINDS)}")
     for name, number, least in (("most", most, 1), ("permutations", permutations, 0)):
@@ -169,6 +187,11 @@ def reverse_benchmark(
         build=build,
     )
     parts, part_notes = parts_of(screen, split, partitions, seed, old_to_new)
+    seen: list[Check] = []
+    if of_networks.pretrained is not None:
+        encoder, about = read_encoder(of_networks.pretrained, subject.cells.var)
+        plan, known = replace(plan, encoder=encoder), (*known, *about)
+        seen = [_seen(of_networks.pretrained, subject, parts, layer)]
     missing: list[str] = []
     if "xgboost" in wanted and len(wanted) > 1:
         wanted, missing = _installed(wanted)
@@ -185,7 +208,8 @@ def reverse_benchmark(
             "%s (%d of %d): %.1f s", part.name, number + 1, len(parts), time.perf_counter() - start
         )
     found = judge_all(asked, exam, str(split), permutations=permutations)
-    checks = [*_audit(views), *found.checks, *answers.checks.values()]
+    pathways = {} if sets is None else pathways_of(asked, screen, found.headline, sets, seed=seed)
+    checks = [*_audit(views), *seen, *found.checks, *answers.checks.values()]
     result = ReverseBenchmark(
         split=parts[0].design,
         screen=screen,
@@ -222,6 +246,7 @@ def reverse_benchmark(
         provenance=_provenance(subject, seed, started),
         folder=None if out is None else Path(out),
         curves=pd.DataFrame(answers.curves),
+        pathways=pathways,
     )
     if out is not None:
         result.write(Path(out), force=force)
@@ -243,6 +268,15 @@ def read_sizes(k: Sequence[int | str] | str) -> tuple[int | None, ...]:
             raise SettingsError(f"k is {word!r}, expected numbers of cells above 0, or all")
         out.append(None if word == "all" else int(word))
     return tuple(dict.fromkeys(out))
+
+
+def _seen(path: str, subject: Subject, parts: Sequence[Part], layer: str | None) -> Check:
+    """Whether pretraining saw cells of a partition's test conditions."""
+    test = np.zeros(subject.cells.n_obs, dtype=bool)
+    for part in parts:
+        codes = [part.screen.index(name) for name in part.test]
+        test |= np.isin(part.screen.condition_n, codes)
+    return seen_check(path, subject.cells, test, layer=layer, assume_counts=subject.assume_counts)
 
 
 def _near(

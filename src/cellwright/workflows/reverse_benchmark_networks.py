@@ -20,8 +20,9 @@ from cellwright.perturbation.queries import Queries
 from cellwright.perturbation.reverse import Screen
 from cellwright.perturbation.reverse_audit import Visibility
 from cellwright.perturbation.reverse_methods import METHODS, FittedMethod
+from cellwright.training.reverse_encoder import EncoderStart
 from cellwright.training.reverse_groups import Groups, held_out_groups
-from cellwright.training.reverse_settings import NETWORKS, NetworkSettings
+from cellwright.training.reverse_settings import ENCODERS, NETWORKS, UNTRAINED, NetworkSettings
 from cellwright.workflows.reverse_benchmark_parts import Part
 from cellwright.workflows.reverse_dependence_check import check_network
 from cellwright.workflows.reverse_knowledge import read_knowledge
@@ -30,7 +31,7 @@ from cellwright.workflows.reverse_networks import fit_network, network_cells
 # Groups of a condition that curves are measured on.
 _WATCHED = 4
 
-ALL_METHODS = (*METHODS, *NETWORKS)
+ALL_METHODS = (*METHODS, *NETWORKS, *ENCODERS)
 CELL_GRAPH = "cell-graph"
 
 
@@ -40,13 +41,14 @@ class NetworkPlan:
 
     settings: of all of them, but for kind and k; knowledge: of all measured genes and the
     candidates; knowledge_of, kept_of: knowledge, and the kept genes of a view, made again from a
-    screen with other labels.
+    screen with other labels. encoder: pretrained, with all measured genes.
     """
 
     settings: NetworkSettings
     knowledge: GeneKnowledge | None
     knowledge_of: Callable[[Screen], GeneKnowledge | None]
     kept_of: Callable[[Screen, str], NDArray[np.bool_] | None]
+    encoder: EncoderStart | None = None
 
 
 @dataclass
@@ -59,6 +61,8 @@ class Answers:
 
 def check_names(names: Sequence[str] | None) -> tuple[str, ...]:
     """Methods by name, each once; by default all but the networks, which take longer.
+
+    Behind a pretrained encoder stands the same network from random weights.
 
     Raises
     ------
@@ -78,7 +82,10 @@ def check_names(names: Sequence[str] | None) -> tuple[str, ...]:
                 f"no method {name!r}: "
                 + (f"did you mean {close!r}?" if close else f"known: {', '.join(ALL_METHODS)}")
             )
-    return tuple(dict.fromkeys(names or METHODS))
+    asked = list(dict.fromkeys(names or METHODS))
+    if "encoder" in asked and UNTRAINED not in asked:
+        asked.insert(asked.index("encoder") + 1, UNTRAINED)
+    return tuple(asked)
 
 
 def network_settings(given: Mapping[str, Any] | None, seed: int) -> NetworkSettings:
@@ -146,6 +153,7 @@ def fit_network_method(
     settings = replace(plan.settings, kind=name, k=size)  # type: ignore[arg-type]
     cells = network_cells(expression_ng, part.screen, part.train, part.val, kept_g=view.kept_g)
     knowledge = None if plan.knowledge is None else plan.knowledge.only(view.kept_g)
+    encoder = plan.encoder if name in ENCODERS else None
     if name not in answers.checks:
 
         def known_again(other: Screen) -> GeneKnowledge | None:
@@ -162,6 +170,7 @@ def fit_network_method(
             knowledge,
             kept_of=lambda other: plan.kept_of(other, view.name),
             knowledge_of=known_again,
+            encoder=encoder,
         )
     sizes_p = cells.targets_pc[cells.train_p].sum(axis=1)
     doubles_p = cells.train_p[sizes_p == 2]
@@ -175,7 +184,8 @@ def fit_network_method(
         ),
         "unseen": _some(unseen, part.screen.targets_pc),
     }
-    fitted = fit_network(cells, settings, knowledge, watched=watched)
+    start = None if encoder is None else encoder.only(view.kept_g)
+    fitted = fit_network(cells, settings, knowledge, watched=watched, encoder=start)
     answers.curves += [
         {"method": name, "genes": view.name, "k": size, "part": part.name, **row}
         for row in fitted.history

@@ -12,7 +12,7 @@ from cellwright.evaluation.intervals import Measured
 from cellwright.evaluation.target_ranking import best_threshold, threshold_metrics
 from cellwright.perturbation.reverse import Screen
 from cellwright.perturbation.reverse_calibration import fit_calibration
-from cellwright.training.reverse_settings import NETWORKS
+from cellwright.training.reverse_settings import ENCODERS, NETWORKS
 from cellwright.workflows.reverse_benchmark_runs import Asked
 
 PROBABILITIES = ("knn", "logistic-regression", "random-forest", "xgboost")
@@ -61,7 +61,7 @@ def targets_of(unit_q: NDArray[np.str_], screen: Screen) -> NDArray[np.bool_]:
 
 def _comparable(asked: Asked) -> Asked:
     """The same answers with scores that can be compared between queries."""
-    if asked.method in PROBABILITIES or asked.method in NETWORKS:
+    if asked.method in PROBABILITIES or asked.method in (*NETWORKS, *ENCODERS):
         return asked
     val = asked.val_score_qc
     return replace(
@@ -104,4 +104,4 @@ def _half(asked: Asked, screen: Screen) -> NDArray[np.float64] | None:
         if found.calibrated:
             return found.probability(score) - 0.5
     # Networks score in log-odds, which are 0 at one half.
-    return score if asked.method in NETWORKS else None
+    return score if asked.method in (*NETWORKS, *ENCODERS) else None

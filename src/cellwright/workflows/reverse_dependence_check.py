@@ -12,6 +12,7 @@ from cellwright.interfaces import Check
 from cellwright.perturbation.gene_knowledge import GeneKnowledge, pair_features
 from cellwright.perturbation.reverse import Screen
 from cellwright.perturbation.reverse_dependence import check_dependence
+from cellwright.training.reverse_encoder import EncoderStart
 from cellwright.training.reverse_groups import ReverseCells, draw_groups, real_examples
 from cellwright.training.reverse_settings import NetworkSettings
 from cellwright.workflows.reverse_networks import network_cells, network_of
@@ -23,7 +24,10 @@ _ANSWERS = ("seen_c", "scored_c")
 
 
 def network_inputs(
-    cells: ReverseCells, settings: NetworkSettings, knowledge: GeneKnowledge | None
+    cells: ReverseCells,
+    settings: NetworkSettings,
+    knowledge: GeneKnowledge | None,
+    encoder: EncoderStart | None = None,
 ) -> dict[str, Any]:
     """Every array that a network is given: cells, groups as they are drawn, knowledge, start.
 
@@ -48,7 +52,7 @@ def network_inputs(
             "knowledge of candidates": knowledge.candidate_cd,
             "knowledge of pairs": pair_features(knowledge)[1],
         }
-    for name, tensor in network_of(cells, settings, knowledge).state_dict().items():
+    for name, tensor in network_of(cells, settings, knowledge, encoder).state_dict().items():
         if name.rsplit(".", 1)[-1] not in _ANSWERS:
             found[f"network {name}"] = tensor.detach().cpu().numpy()
     return found
@@ -65,6 +69,7 @@ def check_network(
     *,
     kept_of: Callable[[Screen], NDArray[np.bool_] | None],
     knowledge_of: Callable[[Screen], GeneKnowledge | None],
+    encoder: EncoderStart | None = None,
 ) -> Check:
     """Refuse a network that is given an array which changes when labels are permuted.
 
@@ -77,6 +82,8 @@ def check_network(
     kept_of, knowledge_of
         Genes that may be looked at (None for all), and what is known of them, made again from a
         screen with other labels.
+    encoder
+        A pretrained encoder with all measured genes, not only those that may be looked at.
 
     Raises
     ------
@@ -95,7 +102,9 @@ def check_network(
             tuple(called[name] for name in val),
             kept_g=kept_of(other),
         )
-        return network_inputs(again, settings, knowledge_of(other))
+        start = None if encoder is None else encoder.only(kept_of(other))
+        return network_inputs(again, settings, knowledge_of(other), start)
 
-    given = network_inputs(cells, settings, knowledge)
+    start = None if encoder is None else encoder.only(kept_of(screen))
+    given = network_inputs(cells, settings, knowledge, start)
     return check_dependence(given, build, screen, seed=settings.seed)

@@ -22,11 +22,13 @@ from cellwright.perturbation.reverse_audit import control_spread
 from cellwright.training.loop import Row, fit
 from cellwright.training.one_device import OneDevice
 from cellwright.training.reverse_build import build_network
+from cellwright.training.reverse_encoder import EncoderStart
 from cellwright.training.reverse_groups import Groups, ReverseCells
 from cellwright.training.reverse_objective import NamedGenes, predict_logits
-from cellwright.training.reverse_settings import NetworkSettings
+from cellwright.training.reverse_settings import ENCODERS, NetworkSettings
 from cellwright.training.reverse_start import linear_start
 from cellwright.training.run_folder import RunFolder
+from cellwright.workflows.reverse_encoder import SHAPE, start_encoder, tell_encoder
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -95,6 +97,7 @@ def fit_network(
     fabric: Fabric | OneDevice | None = None,
     on_epoch: Callable[[Row], None] | None = None,
     watched: Mapping[str, Groups] = MappingProxyType({}),
+    encoder: EncoderStart | None = None,
 ) -> FittedNetwork:
     """Train a network; the epoch is chosen on validation conditions, or is the last without any.
 
@@ -109,9 +112,13 @@ def fit_network(
     watched
         Groups that only the curves are for, nothing is chosen by them: columns ``NAME_loss``,
         ``NAME_mrr`` and ``NAME_f1`` of the history.
+    encoder
+        What the kinds ``encoder`` and ``encoder-untrained`` are made of, for the genes of ``cells``.
     """
-    model = network_of(cells, settings, knowledge)
+    model = network_of(cells, settings, knowledge, encoder)
     start_linear(model, cells, settings)
+    if folder is not None and encoder is not None:
+        folder.write_json(SHAPE, encoder.shape.to_dict())
     stops = len(cells.val_p) > 0
     found = fit(
         model,
@@ -130,9 +137,15 @@ def fit_network(
 
 
 def network_of(
-    cells: ReverseCells, settings: NetworkSettings, knowledge: GeneKnowledge | None = None
+    cells: ReverseCells,
+    settings: NetworkSettings,
+    knowledge: GeneKnowledge | None = None,
+    encoder: EncoderStart | None = None,
 ) -> ReverseNetwork:
-    """An untrained network that knows the scale of the genes and which of them it may name."""
+    """An untrained network that knows the scale of the genes and which of them it may name.
+
+    One made of a pretrained encoder has its weights, and the levels of control groups.
+    """
     known = knowledge if settings.kind in USE_KNOWLEDGE else None
     if known is not None and not known.names_d:
         known = None
@@ -145,10 +158,13 @@ def network_of(
         candidates=cells.candidates,
         features=0 if known is None else len(known.names_d),
         pairs=pair_ccp.shape[2],
+        encoder=None if encoder is None else encoder.shape,
     )
+    if encoder is not None and settings.kind in ENCODERS:
+        tell_encoder(model, cells, settings, encoder)
     centre_g = torch.from_numpy(cells.control_bg.mean(axis=0))
     for module in model.modules():
-        if isinstance(module, GroupInput):
+        if isinstance(module, GroupInput) and module.genes:
             module.standardise(torch.from_numpy(cells.sd_g), centre_g, settings.k)
         if isinstance(module, ReverseCrossAttention):
             module.choose(torch.from_numpy(cells.sd_g))
@@ -169,6 +185,9 @@ def start_linear(model: ReverseNetwork, cells: ReverseCells, settings: NetworkSe
 
     This is the first of what is learned: an untrained network knows no label.
     """
+    if settings.kind in ENCODERS and settings.encoder_alone:
+        start_encoder(model, cells, settings)
+        return
     if settings.inputs == "expression":
         return
     start = linear_start(cells, settings.width)

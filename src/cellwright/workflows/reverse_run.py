@@ -15,7 +15,10 @@ from cellwright.perturbation.reverse_reference import ScreenReference
 from cellwright.perturbation.reverse_sizes import SizeEstimate
 from cellwright.tokens.vocabulary import Vocabulary
 from cellwright.training.reverse_build import build_network
+from cellwright.training.reverse_encoder import EncoderShape
+from cellwright.training.reverse_settings import ENCODERS
 from cellwright.training.run_folder import RunFolder
+from cellwright.workflows.reverse_encoder import SHAPE
 from cellwright.workflows.reverse_networks import FittedNetwork
 from cellwright.workflows.reverse_train_judged import Told
 from cellwright.workflows.reverse_train_settings import ReverseTrainSettings, read_stored
@@ -121,6 +124,7 @@ def load_network(
         candidates=candidates,
         features=columns["measured_gf"],
         pairs=columns["pair_ccp"],
+        encoder=_encoder_shape(folder) if network.kind in ENCODERS else None,
     )
     try:
         model.load_state_dict(weights)
@@ -130,3 +134,12 @@ def load_network(
             f"the weights in {folder.path} are not those of its config.toml: {first}"
         ) from None
     return FittedNetwork(model.eval(), network, [], 0, 0.0)
+
+
+def _encoder_shape(folder: RunFolder) -> EncoderShape:
+    """What the encoder of a run is built from: the pretrained run itself may be gone."""
+    found = folder.read_json(SHAPE)
+    try:
+        return EncoderShape.from_dict(found)
+    except (KeyError, TypeError) as error:
+        raise RunError(f"{folder.path / SHAPE} does not describe an encoder: {error!r}") from None

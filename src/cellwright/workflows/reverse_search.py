@@ -16,8 +16,9 @@ import pandas as pd
 from cellwright.errors import Interrupted, MissingExtra, RunError, SettingsError
 from cellwright.perturbation.gene_knowledge import GeneKnowledge
 from cellwright.training.loop import Row
+from cellwright.training.reverse_encoder import EncoderStart
 from cellwright.training.reverse_groups import ReverseCells
-from cellwright.training.reverse_settings import NetworkSettings
+from cellwright.training.reverse_settings import ENCODERS, NetworkSettings
 from cellwright.workflows.reverse_networks import fit_network
 
 if TYPE_CHECKING:
@@ -30,6 +31,9 @@ STARTS = 5
 """Finished trials before the median prunes and the sampler learns."""
 HIDDEN = {"none": (), "128": (128,), "256": (256,), "256-128": (256, 128), "deep": (219, 438, 291, 219)}  # fmt: skip
 
+# Kinds that have a trunk and no layers of attention of their own.
+_TRUNKS = ("mlp", *ENCODERS)
+
 
 def search(
     cells: ReverseCells,
@@ -40,6 +44,7 @@ def search(
     fingerprint: str,
     *,
     on_trial: Callable[[int, float | None], None] | None = None,
+    encoder: EncoderStart | None = None,
 ) -> tuple[NetworkSettings, pd.DataFrame]:
     """The settings of the lowest validation loss among ``trials``, the first of which are those given.
 
@@ -86,7 +91,7 @@ def search(
                 raise optuna.TrialPruned
 
         try:
-            fit_network(cells, chosen, knowledge, on_epoch=epoch)
+            fit_network(cells, chosen, knowledge, on_epoch=epoch, encoder=encoder)
             study.tell(trial, best)
         except optuna.TrialPruned:
             study.tell(trial, state=optuna.trial.TrialState.PRUNED)
@@ -174,7 +179,7 @@ def _sampler(seed: int, done: int) -> optuna.samplers.BaseSampler:
 
 def _proposed(trial: Any, settings: NetworkSettings) -> NetworkSettings:
     """The settings of a trial; suggestions of a finished one are what it had."""
-    if settings.kind == "mlp":
+    if settings.kind in _TRUNKS:
         hidden = HIDDEN | {"given": settings.hidden}
         layers: dict[str, Any] = {
             "hidden": hidden[trial.suggest_categorical("hidden", list(hidden))]
@@ -203,7 +208,7 @@ def _proposed(trial: Any, settings: NetworkSettings) -> NetworkSettings:
 
 def _given(settings: NetworkSettings) -> dict[str, Any]:
     """The settings that were asked for, as a trial."""
-    shape = {"hidden": "given"} if settings.kind == "mlp" else {"layers": settings.layers}
+    shape = {"hidden": "given"} if settings.kind in _TRUNKS else {"layers": settings.layers}
     names = ("width", "inputs", "dropout", "learning_rate", "sums", "batch_size")
     decay = max(settings.weight_decay, 1e-6)
     return {**shape, **{n: getattr(settings, n) for n in names}, "weight_decay": decay}

@@ -207,6 +207,7 @@ def _searched(
         folder.path / "search",
         fingerprint,
         on_trial=on_trial,
+        encoder=task.encoder,
     )
     values = {f.name: getattr(settings, f.name) for f in fields(settings)} | {
         f.name: getattr(best, f.name) for f in fields(best)
@@ -257,6 +258,7 @@ def _trained(
                 resume=resume,
                 on_epoch=epoch_done,
                 watched=watched,
+                encoder=task.encoder,
             )
         except Interrupted as stopped:
             folder.log(str(stopped))

@@ -27,8 +27,10 @@ from cellwright.perturbation.reverse_cell_splits import CELL_SPLITS, SAME_GENES
 from cellwright.perturbation.reverse_splits import named_splits, read_split
 from cellwright.representations.expression import log_normalized
 from cellwright.tokens.vocabulary import Vocabulary
+from cellwright.training.reverse_encoder import EncoderStart
 from cellwright.training.reverse_groups import ReverseCells
 from cellwright.workflows.reverse_dependence_check import check_network
+from cellwright.workflows.reverse_encoder import read_encoder, refuse_pretrained, seen_check
 from cellwright.workflows.reverse_knowledge import read_knowledge
 from cellwright.workflows.reverse_networks import USE_KNOWLEDGE, network_cells
 from cellwright.workflows.reverse_screen import read_aliases, read_candidates, screen_of
@@ -61,7 +63,8 @@ class TrainTask:
     """Everything a run is trained on and judged by.
 
     screen: all cells; trained: without the cells kept back (held); view: which genes may be looked
-    at; cells: what the network sees; controls, sd_g: of all genes.
+    at; cells: what the network sees; controls, sd_g: of all genes; encoder: pretrained, for the
+    genes that may be looked at; seen: whether pretraining saw test cells.
     """
 
     expression_ng: sp.csr_matrix
@@ -77,6 +80,8 @@ class TrainTask:
     controls: dict[str, NDArray[np.float64]]
     sd_g: NDArray[np.float64]
     knowledge: GeneKnowledge | None
+    encoder: EncoderStart | None
+    seen: Check | None
     dependence: Check
     notes: tuple[str, ...]
     facts: dict[str, Any]
@@ -99,6 +104,7 @@ def train_task(
     DataError, SettingsError
         If there is no screen in the cells, or the split cannot be made of it.
     """
+    refuse_pretrained((settings.kind,), settings.pretrained)
     adata = read_cells(source)
     vocabulary = Vocabulary.from_var(adata.var)
     counts = counts_of(adata, layer=layer, assume_counts=assume_counts)
@@ -154,6 +160,10 @@ def train_task(
             f"A network of the kind {settings.kind} makes no use of gene knowledge; those that do "
             f"are {' and '.join(USE_KNOWLEDGE)}.",
         )
+    whole: EncoderStart | None = None
+    said_of_encoder: tuple[str, ...] = ()
+    if settings.pretrained is not None:
+        whole, said_of_encoder = read_encoder(settings.pretrained, var)
     cells = network_cells(expression, trained, sides.train, sides.val, kept_g=view.kept_g)
     dependence = check_network(
         expression,
@@ -165,6 +175,7 @@ def train_task(
         knowledge,
         kept_of=kept_of,
         knowledge_of=knowledge_of,
+        encoder=whole,
     )
     codes = {part: [screen.index(n) for n in getattr(sides, part)] for part in ("train", "val", "test")}  # fmt: skip
     facts = {
@@ -197,10 +208,27 @@ def train_task(
         controls=control_means(expression, trained),
         sd_g=control_spread(expression, trained),
         knowledge=knowledge,
+        encoder=None if whole is None else whole.only(view.kept_g),
+        seen=_seen(settings, adata, screen, codes["test"], layer, assume_counts),
         dependence=dependence,
-        notes=(*screen.notes, *said, *said_of_genes),
+        notes=(*screen.notes, *said, *said_of_genes, *said_of_encoder),
         facts=facts,
     )
+
+
+def _seen(
+    settings: ReverseTrainSettings,
+    adata: AnnData,
+    screen: Screen,
+    test: list[int],
+    layer: str | None,
+    assume_counts: bool,
+) -> Check | None:
+    """Whether pretraining saw cells of test conditions; None without a pretrained run or a test."""
+    if settings.pretrained is None or not test:
+        return None
+    test_n = np.isin(screen.condition_n, test)
+    return seen_check(settings.pretrained, adata, test_n, layer=layer, assume_counts=assume_counts)
 
 
 def kept_back(

@@ -7,7 +7,6 @@ from typing import Any
 import pandas as pd
 
 from cellwright.report.canvas import save_figure
-from cellwright.report.reverse_figure import reverse_panels
 from cellwright.report.reverse_train_figures import (
     naming_curves,
     pathway_figure,
@@ -19,6 +18,7 @@ from cellwright.workflows.plain_files import plain, write_tsv
 from cellwright.workflows.provenance import provenance
 from cellwright.workflows.reverse_networks import FittedNetwork
 from cellwright.workflows.reverse_run import SCHEMA
+from cellwright.workflows.reverse_score_figures import save_score_figures
 from cellwright.workflows.reverse_train_cells import TrainTask
 from cellwright.workflows.reverse_train_judged import TestFindings, Told
 from cellwright.workflows.reverse_train_settings import ReverseTrainSettings
@@ -75,16 +75,15 @@ def write_reverse(
             "remedy": "" if settings.own_genes == "hidden" else "train with --own-genes hidden",
         },
         task.dependence.to_dict(),
+        *([] if task.seen is None else [task.seen.to_dict()]),
     ]
     if found is None:
         sentences.append("No perturbation was held out: how well unseen ones are found is unknown.")
     else:
         judged = found.judged
         write_tsv(judged.table, folder.path / "scores.tsv")
-        save_figure(
-            reverse_panels(judged.table, title=f"Which gene was perturbed: {task.sides.name}"),
-            figures / "scores.png",
-        )
+        title = f"Which gene was perturbed: {task.sides.name}"
+        save_score_figures(judged.table, figures, k=judged.headline[1], title=title)
         save_figure(
             reliability_figure(found.reliability.table, calibrated=told.calibration.calibrated),
             figures / "reliability.png",
