@@ -88,6 +88,15 @@ def test_gaps_and_rare_conditions_are_said():
     assert (screen.condition_n == -2).sum() == 3
 
 
+def test_doubles_with_another_separator_are_said():
+    names = ["control", "A", "B", "C", "A_B", "HLA-A", "B-C"]
+    said = read_screen(obs_of(names)).notes[0]
+    assert said.startswith("2 perturbations such as 'A_B' are taken for one gene each")
+    assert "A and B are perturbed alone too" in said and "--separator '_'" in said
+    assert read_screen(obs_of([*names[:4], "HLA-A"])).notes == ()
+    assert read_screen(obs_of(names[:5]), separator="_").doubles == ("A+B",)
+
+
 @pytest.mark.parametrize(
     ("names", "options", "error", "said"),
     [
@@ -105,6 +114,10 @@ def test_gaps_and_rare_conditions_are_said():
         (["control", "A"], {"batch": "lane"}, DataError, "no batch column 'lane'"),
         (["control", "A"], {"candidates": ["B"]}, DataError, "1 perturbed genes are not among"),
         (["control", "A"], {"min_cells": 9}, DataError, "has 9 cells or more"),
+        (["control"], {}, DataError, "every cell in 'condition' is 'control'"),
+        ([""], {}, DataError, "no cell has a value in the column 'condition'"),
+        ([None], {"column": "condition"}, DataError, "no cell has a value"),
+        (["control", "A+B"], {"separator": "_"}, DataError, "is --separator '_' wrong"),
     ],
 )
 def test_what_cannot_be_read_is_named(names, options, error, said):
@@ -206,6 +219,12 @@ def test_split_files_that_are_none(tmp_path):
                 {"train_conditions": ["G1"], "val_conditions": [], "test_conditions": ["X"]}
             ),
             "no perturbation in test",
+        ),
+        (
+            json.dumps(
+                {"train_conditions": ["KLF1"], "val_conditions": [], "test_conditions": ["X"]}
+            ),
+            "none of the conditions in .* it names 'KLF1'.* another screen",
         ),
     ):
         path.write_text(content)

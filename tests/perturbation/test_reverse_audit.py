@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from cellwright.data.genes import gene_names
-from cellwright.errors import SettingsError
+from cellwright.errors import DataError, SettingsError
 from cellwright.perturbation.queries import Queries, draw_queries
 from cellwright.perturbation.reverse import read_screen
 from cellwright.perturbation.reverse_audit import (
@@ -81,6 +81,9 @@ def test_spread_is_measured_within_batches():
     screen = read_screen(pd.DataFrame({"condition": labels, "lane": batch}), batch="lane")
     found = control_spread(x, screen)
     assert found[:2] == pytest.approx([2, 2], rel=0.1) and found[2] == 0
+    one = read_screen(pd.DataFrame({"condition": [*["AAA"] * 399, "control"]}))
+    with pytest.raises(DataError, match="there are 1 control cells, and two are needed"):
+        control_spread(x, one)
 
 
 @pytest.mark.parametrize(("step", "kind"), [(3.0, "activation"), (-3.0, "interference")])

@@ -123,6 +123,28 @@ def test_the_folder_and_the_figure(found):
         reverse_benchmark(screen_of_counts(), out=folder)
 
 
+def test_wrong_genes_are_counted_by_pathway_for_every_method(tmp_path):
+    sets = tmp_path / "sets.gmt"
+    sets.write_text("first\t\tT0\tT1\tT2\nsecond\t\tT3\tT4\n")
+    found = reverse_benchmark(
+        screen_of_counts(effect=0.3),
+        split="mambaperturb-2025",
+        k=[5],
+        methods=["additive", "frequency"],
+        gene_sets=sets,
+        permutations=0,
+        out=tmp_path / "out",
+    )
+    table = pd.read_csv(tmp_path / "out" / "pathways.tsv", sep="\t").set_index("method")
+    assert table.missed["frequency"] > table.missed["additive"]
+    assert set(found.to_dict()["pathways"]) == {"additive", "frequency"}
+    assert "shares a pathway" in found.text()
+    for figure in ("scores", "f1", "pathways"):
+        assert (tmp_path / "out" / "figures" / f"{figure}.png").stat().st_size > 5000
+    with pytest.raises(DataError, match="'knn'; there is of additive, frequency"):
+        found.plot_pathways("knn")
+
+
 def test_guides_held_out_and_neighbours_hidden(tmp_path):
     table = tmp_path / "genes.tsv"
     rows = [f"T{i}\t1\t{1000 + 10 * i}\t{1005 + 10 * i}" for i in range(8)]

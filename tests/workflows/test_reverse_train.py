@@ -76,10 +76,21 @@ def test_planted_sums_are_found_in_unseen_doubles(found):
     assert found.metrics["number_right"]["share"] > 0.8
 
 
+def test_every_metric_is_there_for_every_size_of_query_with_its_chance(found):
+    table = pd.read_csv(found.folder / "scores.tsv", sep="\t", dtype={"k": str})
+    whole = table[(table.method == "mlp") & (table.stratum == "all")]
+    assert set(whole.k) == {"1", "5", "8", "all"}
+    wanted = {"micro_f1", "macro_f1", "micro_f1@0.5", "macro_f1@0.5", "mrr", "ndcg", "auprc"}
+    wanted |= {f"{name}@{n}" for name in ("recall", "exact_set", "relevant") for n in (1, 2, 5)}
+    for _, rows in whole.groupby("k"):
+        assert wanted <= set(rows.metric) and rows.chance.between(0, 1).all()
+    assert row(found, "mlp", "mrr", "1")["value"] <= row(found, "mlp", "mrr", "all")["value"]
+
+
 def test_the_folder_holds_what_a_reader_needs(found):
     names = {path.name for path in found.folder.iterdir()}
     assert {"config.toml", "vocabulary.tsv", "split.json", "history.csv", "scores.tsv"} <= names
-    for figure in ("curves", "scores", "reliability", "pathways"):
+    for figure in ("curves", "scores", "f1", "reliability", "pathways"):
         assert (found.folder / "figures" / f"{figure}.png").stat().st_size > 5000
     checks = {c["name"]: c for c in found.metrics["checks"]}
     assert "did not change in one bit" in checks["dependence"]["sentence"]

@@ -58,6 +58,12 @@ Context = Annotated[
         rich_help_panel=PANEL,
     ),
 ]
+GeneSets = Annotated[
+    Path | None,
+    typer.Option(
+        help="A GMT file: of which pathway the wrongly named genes are.", rich_help_panel="Output"
+    ),
+]
 MinCells = Annotated[
     int,
     typer.Option(help="Leave perturbations with fewer cells out.", min=1, rich_help_panel=PANEL),

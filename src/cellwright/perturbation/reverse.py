@@ -167,6 +167,8 @@ def read_screen(
     values = obs[column]
     text_n = np.where(values.isna(), "", values.astype(str).str.strip()).astype(str)
     present = [str(name) for name in np.unique(text_n) if name]
+    if not present:
+        raise DataError(f"no cell has a value in the column {column!r}, which names perturbations")
     control = _control(present, control, column)
     names = {control, *(n for n in CONTROL_NAMES if n != control)}
     aliases = dict(aliases or {})
@@ -187,12 +189,13 @@ def read_screen(
             raise DataError(
                 f"{strange[0]!r} in {column!r} is named like no gene; give its symbol in a table of "
                 "old names and new ones (--aliases), or leave its cells out (--leave-out)"
+                + (f"; or is --separator {separator!r} wrong?" if "+" in strange[0] else "")
             )
         if len(set(genes)) > MOST_GENES:
             crowded.append(name)
             continue
         genes_of[name] = tuple(sorted(set(genes)))
-    notes = []
+    notes = _other_separator(genes_of, separator)
     counts = pd.Series(text_n).value_counts()
     if crowded:
         if not genes_of:
@@ -214,6 +217,8 @@ def read_screen(
             f"{len(rare)} perturbations with fewer than {min_cells} cells left out: {shown}"
         )
     kept = sorted((g for g, n in sizes.items() if n >= min_cells), key=lambda g: (len(g), g))
+    if not sizes:
+        raise DataError(f"every cell in {column!r} is {control!r}: there is no perturbation")
     if not kept:
         raise DataError(
             f"no perturbation in {column!r} has {min_cells} cells or more ({len(sizes)} have fewer)"
@@ -236,6 +241,25 @@ def read_screen(
         notes=tuple(notes),
     )
     return screen.with_candidates(candidates or sorted({g for genes in kept for g in genes}))
+
+
+def _other_separator(genes_of: Mapping[str, tuple[str, ...]], separator: str) -> list[str]:
+    """What is said of names that look like doubles with another separator."""
+    alone = {genes[0] for genes in genes_of.values() if len(genes) == 1}
+    joined = {
+        name: mark
+        for name in alone
+        for mark in re.findall(r"[^\w]|_", name)
+        if mark != separator and name.count(mark) == 1 and set(name.split(mark)) <= alone
+    }
+    if not joined:
+        return []
+    name, mark = min(joined.items())
+    return [
+        f"{len(joined)} perturbations such as {name!r} are taken for one gene each, though "
+        f"{' and '.join(name.split(mark))} are perturbed alone too: if they are of two genes, give "
+        f"--separator {mark!r}"
+    ]
 
 
 def _column(obs: pd.DataFrame, column: str | None) -> str:

@@ -141,9 +141,9 @@ def named_splits(screen: Screen, name: str, seed: int = 0) -> tuple[ReverseSplit
     every = (*SPLITS, GUIDES, CONTEXTS)
     close = nearest(name, every)
     raise SettingsError(
-        f"no split {name!r}: "
-        + (f"did you mean {close!r}? " if close else "")
-        + f"Known are {', '.join(every)} and split files, which end in .json"
+        f"no split {name!r}"
+        + (f": did you mean {close!r}?" if close else "")
+        + f" (known: {', '.join(every)}, and split files, which end in .json)"
     )
 
 
@@ -176,6 +176,11 @@ def read_split(
         named = [_normal(str(name), aliases) for name in given[key]]
         absent += [name for name in named if name and name not in screen.conditions]
         parts.append([name for name in dict.fromkeys(named) if name in screen.conditions])
+    if absent and not any(parts):
+        raise DataError(
+            f"none of the conditions in {path} is in the data: it names {absent[0]!r}, the data "
+            f"{screen.conditions[0]!r}; is it the split of another screen?"
+        )
     split = _split(screen, path.stem, *parts)
     return split, tuple(dict.fromkeys(absent))
 

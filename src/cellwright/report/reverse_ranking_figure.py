@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from textwrap import wrap
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from cellwright.errors import DataError
 from cellwright.report.canvas import dress, figure_of, new_grid, plain
 from cellwright.report.palette import COLOURS, INK, MUTED
 
+LETTERS = 10  # of the heading, to an inch
 SHOWN = 15
 PROOFS = 10
 
@@ -75,8 +77,10 @@ def ranking_figure(
             subtitle="measured genes set back to controls one by one",
             grid="x",
         )
-    figure_of(axes[0, 0]).suptitle(
-        plain(title, 80) + (f"\n{plain(flag, 170)}" if flag else ""),
+    figure = figure_of(axes[0, 0])
+    lines = wrap(plain(flag or "", 400), int(LETTERS * figure.get_figwidth()))
+    figure.suptitle(
+        "\n".join([plain(title, 80), *lines]),
         x=0.01,
         ha="left",
         fontsize=11,

@@ -9,12 +9,17 @@ from typing import Any
 import pandas as pd
 
 from cellwright.data.atomic import atomic_folder
+from cellwright.errors import DataError
+from cellwright.evaluation.target_confusion import PathwayConfusion
 from cellwright.interfaces import Check
 from cellwright.perturbation.reverse import Screen
 from cellwright.report.canvas import save_figure
 from cellwright.report.reverse_curves import reverse_curves
 from cellwright.report.reverse_figure import reverse_panels
+from cellwright.report.reverse_train_figures import pathway_figure
 from cellwright.workflows.plain_files import plain, write_json, write_tsv
+from cellwright.workflows.reverse_benchmark_pathways import pathway_table
+from cellwright.workflows.reverse_score_figures import save_score_figures
 
 SCHEMA = "cellwright.reverse-benchmark/1"
 
@@ -27,7 +32,8 @@ class ReverseBenchmark:
     groups drawn at random. own: what targets' own transcripts explain. headline: genes and k
     that the sentences are about. scores: the rows of the
     table as score dictionaries with paired differences. folder: where it was written, or None.
-    curves: a row per network, genes, size, partition and epoch.
+    curves: a row per network, genes, size, partition and epoch. pathways: of each method of the
+    headline, where gene sets were given.
     """
 
     split: str
@@ -43,6 +49,7 @@ class ReverseBenchmark:
     provenance: dict[str, Any]
     folder: Path | None = None
     curves: pd.DataFrame = field(default_factory=pd.DataFrame)
+    pathways: dict[str, PathwayConfusion] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """The result as JSON types, as in ``metrics.json``."""
@@ -54,6 +61,7 @@ class ReverseBenchmark:
                 "scores": list(self.scores),
                 "random_groups": self.random.to_dict("records"),
                 "own_transcripts": self.own.to_dict("records"),
+                "pathways": {name: found.to_dict() for name, found in self.pathways.items()},
                 "checks": [check.to_dict() for check in self.checks],
                 "sentences": list(self.sentences),
                 "out": None if self.folder is None else str(self.folder),
@@ -73,6 +81,11 @@ class ReverseBenchmark:
         )
         lines = [f"{metric}, {self.split}", wide.reset_index().to_string(index=False), ""]
         lines += self._strata(metric)
+        if self.pathways:
+            shown = pathway_table(self.pathways).to_string(
+                index=False, float_format="{:.3f}".format
+            )
+            lines += ["missed genes, and the share whose stand-in shares a pathway", shown, ""]
         lines += self.sentences
         lines += [f"{check.severity}: {check.sentence}" for check in self.checks]
         if self.folder is not None:
@@ -121,9 +134,31 @@ class ReverseBenchmark:
             curves = same if len(same) else rows[rows.k == rows.k.max()]
         return reverse_curves(curves, metric, title=f"Seen and unseen: {self.split}")
 
+    def plot_pathways(self, method: str | None = None) -> Any:
+        """Pathways of perturbed genes and of those named by a method, default the best, as Axes.
+
+        Raises
+        ------
+        DataError
+            If no gene sets were given, or no such method was asked.
+        """
+        if method is None:
+            genes, k = self.headline
+            rows = self.table[(self.table.genes == genes) & (self.table.k == k)]
+            rows = rows[(rows.metric == "mrr") & (rows.stratum == "all")]
+            method = str(rows.sort_values("value", kind="stable").method.iloc[-1])
+        if method not in self.pathways:
+            raise DataError(
+                f"there is no confusion by pathway of {method!r}; there is of "
+                f"{', '.join(self.pathways) or 'no method: give gene sets'}"
+            )
+        found = self.pathways[method]
+        return pathway_figure(found.weight_kk, found.pathways)
+
     def write(self, out: Path, *, force: bool = False) -> None:
         """Write scores.tsv, random_groups.tsv, own_transcripts.tsv, metrics.json, provenance.json
-        and figures/scores.png and .pdf, and curves.tsv and figures/curves of networks.
+        and figures/scores, f1 and strata (.png and .pdf), curves.tsv and figures/curves of networks,
+        and pathways.tsv and figures/pathways of the best method where gene sets were given.
 
         Raises
         ------
@@ -138,14 +173,21 @@ class ReverseBenchmark:
                 ("random_groups", self.random),
                 ("own_transcripts", self.own),
                 ("curves", self.curves),
+                ("pathways", pathway_table(self.pathways)),
             ):
                 if len(table):
                     write_tsv(table, folder / f"{name}.tsv")
             figures = folder / "figures"
             figures.mkdir()
-            for ending in ("png", "pdf"):
-                save_figure(self.plot(), figures / f"scores.{ending}")
+            endings = ("png", "pdf")
+            title = f"Which gene was perturbed: {self.split}"
+            save_score_figures(
+                self.table, figures, k=self.headline[1], title=title, endings=endings
+            )
+            for ending in endings:
                 if len(self.curves):
                     save_figure(self.plot_curves(), figures / f"curves.{ending}")
+                if self.pathways:
+                    save_figure(self.plot_pathways(), figures / f"pathways.{ending}")
             write_json(self.provenance, folder / "provenance.json")
             write_json(self.to_dict(), folder / "metrics.json")

@@ -23,6 +23,8 @@ from cellwright.workflows.reverse_networks import FittedNetwork
 from cellwright.workflows.reverse_train_cells import TrainTask
 from cellwright.workflows.reverse_train_settings import ReverseTrainSettings
 
+ASKED = (1, 5)
+"""Cells of queries that are asked about beside those of the training's size and all."""
 RIVALS = ("frequency", "nearest-centroid", "additive", "linear-inverted")
 
 
@@ -120,9 +122,10 @@ def judge_test(
         method = fit_method(name, training)
         answers[name] = lambda q, method=method: method.score(only_genes(q, kept))
     asked: list[Asked] = []
-    for k in (settings.k, None):
+    sizes = (*sorted({*ASKED, settings.k}), None)
+    for k in sizes:
         queries = _queries(task, task.screen, task.sides.test, k, settings)
-        drawn = _drawn(task, settings) if k is not None else None
+        drawn = _drawn(task, settings) if k == settings.k else None
         for name, score in answers.items():
             found = Asked(name, settings.own_genes, k, score(queries), *_labels(task, queries))
             if len(val):
@@ -139,7 +142,7 @@ def judge_test(
         task.screen,
         task.genes,
         tuple(answers),
-        (settings.k, None),
+        sizes,
         kind,
         settings.most,
         settings.seed,
