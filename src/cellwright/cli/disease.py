@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cellwright.cli import console, tables
+from cellwright.cli.allocator import keep_freed_memory
 from cellwright.cli.prepare_options import Force, Out
 from cellwright.cli.steps_bar import steps_bar
 
@@ -265,6 +266,7 @@ def test(
     from cellwright.workflows.disease_test import disease_test
 
     console.start(verbose, quiet)
+    keep_freed_memory()
     with steps_bar(quiet) as progress:
         result = disease_test(
             file,

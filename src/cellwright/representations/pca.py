@@ -8,6 +8,7 @@ from typing import Self
 import numpy as np
 from anndata import AnnData
 from numpy.typing import NDArray
+from scipy import linalg
 from sklearn.decomposition import PCA
 
 from cellwright.errors import DataError, RunError, SettingsError
@@ -79,9 +80,13 @@ class PrincipalComponents:
         if n < 2:
             raise DataError(f"principal components need at least 2 cells, got {n}")
         kept = min(self.n_components, n - 1, g)
-        solver = "covariance_eigh" if n >= g else "arpack"
-        model = PCA(kept, svd_solver=solver, random_state=self.seed).fit(values_ng)
         self.genes_ = chosen.genes_
+        if n >= g:
+            self.mean_ = values_ng.mean(axis=0)
+            values_ng -= self.mean_
+            self.components_, self.variance_ = _largest(values_ng.T @ values_ng / (n - 1), kept)
+            return self
+        model = PCA(kept, svd_solver="arpack", random_state=self.seed).fit(values_ng)
         self.mean_ = model.mean_
         self.components_ = model.components_
         self.variance_ = model.explained_variance_
@@ -123,3 +128,17 @@ class PrincipalComponents:
         out.genes_, out.mean_ = state["genes"], state["mean"]
         out.components_, out.variance_ = state["components"], state["variance"]
         return out
+
+
+def _largest(
+    covariance_gg: NDArray[np.float64], kept: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The eigenvectors (kept, g) of the largest eigenvalues, which alone are solved for."""
+    g = len(covariance_gg)
+    variance_d, axes_gd = linalg.eigh(
+        covariance_gg, subset_by_index=(g - kept, g - 1), overwrite_a=True, check_finite=False
+    )
+    axes_dg = np.ascontiguousarray(axes_gd[:, ::-1].T)
+    largest_d = np.abs(axes_dg).argmax(axis=1)
+    axes_dg *= np.sign(axes_dg[np.arange(kept), largest_d])[:, None]
+    return axes_dg, np.maximum(variance_d[::-1], 0.0)
