@@ -8,14 +8,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cellwright.errors import SettingsError
 from cellwright.evaluation.folds import Design, Fold
 from cellwright.representations.loading import load
 from cellwright.training.finetune_settings import FinetuneSettings
 from cellwright.workflows import label_efficiency as module
 from cellwright.workflows.finetune import finetune
 from cellwright.workflows.finetune_methods import FINETUNED, Contest, method_names
-from cellwright.workflows.label_efficiency import fixed_test, label_efficiency, read_sizes
+from cellwright.workflows.label_efficiency import fixed_test, label_efficiency
 from cellwright.workflows.labels import read_labels
 from cellwright.workflows.pretrain import pretrain
 from cellwright.workflows.subject import read_subject
@@ -144,10 +143,3 @@ def test_the_test_set_is_what_the_run_has_not_seen_where_that_is_enough():
     assert fold is halves.folds[1] and words == "one fold of 2, 60 cells"
     fold, _ = fixed_test(codes, np.full(120, "unknown"), units, halves)
     assert fold is halves.folds[1]
-
-
-def test_sizes_are_read_and_refused():
-    assert read_sizes("5, 20,all,5") == (5, 20, None)
-    for text, part in (("5,x", "x"), ("0", "0"), ("", "")):
-        with pytest.raises(SettingsError, match=f"--labels-per-class '{text}' holds '{part}'"):
-            read_sizes(text)

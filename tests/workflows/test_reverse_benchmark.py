@@ -13,7 +13,7 @@ from anndata import AnnData
 from cellwright.errors import DataError, RunError, SettingsError
 from cellwright.evaluation.target_ranking import chance_of, rank_metrics
 from cellwright.perturbation.reverse import read_screen
-from cellwright.workflows.reverse_benchmark import read_sizes, reverse_benchmark
+from cellwright.workflows.reverse_benchmark import reverse_benchmark
 from cellwright.workflows.reverse_benchmark_exchange import exchanged
 from cellwright.workflows.reverse_benchmark_runs import Asked, Exam
 from cellwright.workflows.reverse_benchmark_scores import judge_all
@@ -281,7 +281,3 @@ def test_an_answer_that_leaks_into_the_scores_is_a_failure():
 def test_settings_that_cannot_work(how, error, words):
     with pytest.raises(error, match=words):
         reverse_benchmark(screen_of_counts(cells=4), **how)
-
-
-def test_sizes_in_words():
-    assert read_sizes("1, 20,all,20") == (1, 20, None)

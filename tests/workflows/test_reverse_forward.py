@@ -103,3 +103,13 @@ def test_an_unmeasured_target_is_said():
 def test_what_cannot_work_is_one_sentence(how, error, words):
     with pytest.raises(error, match=words):
         reverse_forward(screen_of_counts(), **how)
+
+
+def test_guides_held_out_are_predicted_from_other_guides():
+    cells = screen_of_counts()
+    cells.obs["guide"] = [f"g{i % 2}" for i in range(cells.n_obs)]
+    found = reverse_forward(cells, split="guides-held-out", guide="guide", partitions=1)
+    assert all("·" not in name for name in found.each["perturbation"])
+    assert found.settings["guide"] == "guide"
+    with pytest.raises(DataError, match="--guide"):
+        reverse_forward(cells, split="guides-held-out")

@@ -195,7 +195,7 @@ def finetune(
     from cellwright.training.finetune_settings import FinetuneSettings
     from cellwright.workflows.designs import require_passed
     from cellwright.workflows.finetune import finetune as tune
-    from cellwright.workflows.label_efficiency import read_sizes
+    from cellwright.workflows.sizes import read_sizes
 
     console.start(verbose, quiet)
     given: dict[str, Any] = {
@@ -227,7 +227,9 @@ def finetune(
             folds=folds,
             classifiers=tuple(classifier) if classifier else CLASSIFIERS,
             scratch=scratch,
-            labels_per_class=() if labels_per_class is None else read_sizes(labels_per_class),
+            labels_per_class=()
+            if labels_per_class is None
+            else read_sizes(labels_per_class, "--labels-per-class"),
             label_draws=label_draws,
             settings=settings,
             vocabulary=vocabulary,

@@ -45,8 +45,8 @@ def ablate(
     split: Annotated[
         str,
         typer.Option(
-            help="unseen-singles, leave-one-double-out, ahlmann-eltze-2025, mambaperturb-2025, or "
-            "a split file (.json).",
+            help="unseen-singles, leave-one-double-out, ahlmann-eltze-2025, mambaperturb-2025, "
+            "guides-held-out, contexts-held-out, or a split file (.json).",
             rich_help_panel=_DESIGN,
         ),
     ] = "unseen-singles",
@@ -85,6 +85,8 @@ def ablate(
     candidates: screen_options.Candidates = None,
     leave_out: screen_options.LeaveOut = None,
     batch: screen_options.Batch = None,
+    guide: screen_options.Guide = None,
+    context: screen_options.Context = None,
     min_cells: screen_options.MinCells = 2,
     layer: console.Layer = None,
     assume_counts: console.AssumeCounts = False,
@@ -116,6 +118,8 @@ def ablate(
         candidates=candidates,
         leave_out=leave_out or (),
         batch=batch,
+        guide=guide,
+        context=context,
         min_cells=min_cells,
         partitions=partitions,
         gene_table=gene_table,

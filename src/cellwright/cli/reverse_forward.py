@@ -21,7 +21,7 @@ def forward(
         str,
         typer.Option(
             help="ahlmann-eltze-2025, mambaperturb-2025, leave-one-double-out, unseen-singles, "
-            "guides-held-out, or a split file (.json).",
+            "guides-held-out, contexts-held-out, or a split file (.json).",
             rich_help_panel=_DESIGN,
         ),
     ] = "ahlmann-eltze-2025",
@@ -52,6 +52,8 @@ def forward(
     aliases: screen_options.Aliases = None,
     leave_out: screen_options.LeaveOut = None,
     batch: screen_options.Batch = None,
+    guide: screen_options.Guide = None,
+    context: screen_options.Context = None,
     min_cells: screen_options.MinCells = 2,
     layer: console.Layer = None,
     assume_counts: console.AssumeCounts = False,
@@ -79,6 +81,8 @@ def forward(
         aliases=aliases,
         leave_out=leave_out or (),
         batch=batch,
+        guide=guide,
+        context=context,
         min_cells=min_cells,
         partitions=partitions,
         layer=layer,

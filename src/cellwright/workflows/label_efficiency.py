@@ -51,28 +51,6 @@ class LabelEfficiency:
         return pd.DataFrame(rows)
 
 
-def read_sizes(text: str) -> tuple[int | None, ...]:
-    """Numbers of labels per class from ``5,10,all``.
-
-    Raises
-    ------
-    SettingsError
-        If one is no number from 1 up and not ``all``.
-    """
-    sizes: list[int | None] = []
-    for part in (part.strip() for part in text.split(",")):
-        if part == "all":
-            sizes.append(None)
-        elif part.isdigit() and int(part) > 0:
-            sizes.append(int(part))
-        else:
-            raise SettingsError(
-                f"--labels-per-class {text!r} holds {part!r}, expected numbers from 1 up and all, "
-                "such as 5,20,100,all"
-            )
-    return tuple(dict.fromkeys(sizes))
-
-
 def label_efficiency(
     contest: Contest,
     codes_n: NDArray[np.int64],

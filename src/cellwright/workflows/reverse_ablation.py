@@ -80,6 +80,8 @@ def reverse_ablate(
     candidates: Sequence[str] | Path | str | None = None,
     leave_out: Sequence[str] = (),
     batch: str | None = None,
+    guide: str | None = None,
+    context: str | None = None,
     min_cells: int = 2,
     partitions: int | None = None,
     gene_table: Path | str | None = None,
@@ -111,8 +113,8 @@ def reverse_ablate(
         Times each source is shuffled between genes; networks once.
     epochs
         Of networks; default as in ``reverse train``.
-    split, perturbation, control, separator, aliases, candidates, leave_out, batch, min_cells,
-    partitions, most, layer, assume_counts
+    split, perturbation, control, separator, aliases, candidates, leave_out, batch, guide,
+    context, min_cells, partitions, most, layer, assume_counts
         As in :func:`cellwright.reverse_benchmark`.
     gene_table, build
         Coordinates for ``positions`` and ``fourier``.
@@ -148,6 +150,8 @@ def reverse_ablate(
         aliases=old_to_new,
         candidates=read_candidates(candidates),
         batch=batch,
+        guide=guide,
+        context=context,
         min_cells=min_cells,
     )
     var = subject.cells.var
@@ -201,6 +205,8 @@ def reverse_ablate(
             "genes": view.name,
             "build": build,
             "batch": batch,
+            "guide": guide,
+            "context": context,
             "most": most,
             "seed": seed,
         },

@@ -8,11 +8,10 @@ from typing import Any
 
 import pandas as pd
 
-from cellwright.data.atomic import atomic_folder
 from cellwright.interfaces import Check
 from cellwright.report.ablation_figure import ablation_panels
-from cellwright.report.canvas import save_figure
-from cellwright.workflows.plain_files import plain, write_json, write_tsv
+from cellwright.workflows.findings_folder import write_findings
+from cellwright.workflows.plain_files import plain
 
 SCHEMA = "cellwright.reverse-ablate/1"
 
@@ -83,12 +82,11 @@ class Ablation:
         DataError
             If it cannot be written.
         """
-        with atomic_folder(out, force=force) as folder:
-            write_tsv(self.table, folder / "scores.tsv")
-            write_tsv(self.differences, folder / "differences.tsv")
-            figures = folder / "figures"
-            figures.mkdir()
-            for ending in ("png", "pdf"):
-                save_figure(self.plot(), figures / f"knowledge.{ending}")
-            write_json(self.provenance, folder / "provenance.json")
-            write_json(self.to_dict(), folder / "metrics.json")
+        write_findings(
+            out,
+            tables={"scores": self.table, "differences": self.differences},
+            figures={"knowledge": self.plot},
+            provenance=self.provenance,
+            metrics=self.to_dict(),
+            force=force,
+        )

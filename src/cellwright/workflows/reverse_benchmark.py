@@ -39,6 +39,7 @@ from cellwright.workflows.reverse_benchmark_runs import RANDOM_GROUPS, Asked, Ex
 from cellwright.workflows.reverse_benchmark_scores import judge_all
 from cellwright.workflows.reverse_encoder import read_encoder, refuse_pretrained, seen_check
 from cellwright.workflows.reverse_screen import read_aliases, read_candidates, screen_of
+from cellwright.workflows.sizes import read_sizes
 from cellwright.workflows.subject import Subject, read_subject
 
 log = logging.getLogger("cellwright.workflows.reverse_benchmark")
@@ -141,7 +142,7 @@ def reverse_benchmark(
     started = time.perf_counter()
     if out is not None:
         refuse_existing(out, force=force)
-    sizes = read_sizes(k)
+    sizes = read_sizes(k, "k")
     wanted = check_names(methods)
     sets = None if gene_sets is None else read_gmt(gene_sets)
     given: dict[str, Any] = {"pretrained": None if pretrained is None else str(pretrained)}
@@ -251,23 +252,6 @@ def reverse_benchmark(
     if out is not None:
         result.write(Path(out), force=force)
     return result
-
-
-def read_sizes(k: Sequence[int | str] | str) -> tuple[int | None, ...]:
-    """Sizes of queries as numbers, None for ``all``, in the order given.
-
-    Raises
-    ------
-    SettingsError
-        For anything that is neither a number above 0 nor ``all``.
-    """
-    words = k.split(",") if isinstance(k, str) else [str(size) for size in k]
-    out: list[int | None] = []
-    for word in (w.strip() for w in words):
-        if word != "all" and (not word.isdigit() or int(word) < 1):
-            raise SettingsError(f"k is {word!r}, expected numbers of cells above 0, or all")
-        out.append(None if word == "all" else int(word))
-    return tuple(dict.fromkeys(out))
 
 
 def _seen(path: str, subject: Subject, parts: Sequence[Part], layer: str | None) -> Check:

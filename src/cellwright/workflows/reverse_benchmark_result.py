@@ -8,18 +8,17 @@ from typing import Any
 
 import pandas as pd
 
-from cellwright.data.atomic import atomic_folder
 from cellwright.errors import DataError
 from cellwright.evaluation.target_confusion import PathwayConfusion
 from cellwright.interfaces import Check
 from cellwright.perturbation.reverse import Screen
-from cellwright.report.canvas import save_figure
 from cellwright.report.reverse_curves import reverse_curves
 from cellwright.report.reverse_figure import reverse_panels
 from cellwright.report.reverse_train_figures import pathway_figure
-from cellwright.workflows.plain_files import plain, write_json, write_tsv
+from cellwright.workflows.findings_folder import write_findings
+from cellwright.workflows.plain_files import plain
 from cellwright.workflows.reverse_benchmark_pathways import pathway_table
-from cellwright.workflows.reverse_score_figures import save_score_figures
+from cellwright.workflows.reverse_score_figures import score_figures
 
 SCHEMA = "cellwright.reverse-benchmark/1"
 
@@ -167,27 +166,23 @@ class ReverseBenchmark:
         DataError
             If it cannot be written.
         """
-        with atomic_folder(out, force=force) as folder:
-            write_tsv(self.table, folder / "scores.tsv")
-            for name, table in (
-                ("random_groups", self.random),
-                ("own_transcripts", self.own),
-                ("curves", self.curves),
-                ("pathways", pathway_table(self.pathways)),
-            ):
-                if len(table):
-                    write_tsv(table, folder / f"{name}.tsv")
-            figures = folder / "figures"
-            figures.mkdir()
-            endings = ("png", "pdf")
-            title = f"Which gene was perturbed: {self.split}"
-            save_score_figures(
-                self.table, figures, k=self.headline[1], title=title, endings=endings
-            )
-            for ending in endings:
-                if len(self.curves):
-                    save_figure(self.plot_curves(), figures / f"curves.{ending}")
-                if self.pathways:
-                    save_figure(self.plot_pathways(), figures / f"pathways.{ending}")
-            write_json(self.provenance, folder / "provenance.json")
-            write_json(self.to_dict(), folder / "metrics.json")
+        title = f"Which gene was perturbed: {self.split}"
+        figures = score_figures(self.table, k=self.headline[1], title=title)
+        if len(self.curves):
+            figures["curves"] = self.plot_curves
+        if self.pathways:
+            figures["pathways"] = self.plot_pathways
+        write_findings(
+            out,
+            tables={
+                "scores": self.table,
+                "random_groups": self.random,
+                "own_transcripts": self.own,
+                "curves": self.curves,
+                "pathways": pathway_table(self.pathways),
+            },
+            figures=figures,
+            provenance=self.provenance,
+            metrics=self.to_dict(),
+            force=force,
+        )

@@ -64,6 +64,8 @@ def reverse_forward(
     aliases: Mapping[str, str] | Path | str | None = None,
     leave_out: Sequence[str] = (),
     batch: str | None = None,
+    guide: str | None = None,
+    context: str | None = None,
     min_cells: int = 2,
     partitions: int | None = None,
     layer: str | None = None,
@@ -89,7 +91,7 @@ def reverse_forward(
         Default all of :data:`cellwright.perturbation.forward.FORWARD_METHODS`.
     top
         Genes compared: so many, most expressed in controls.
-    perturbation, control, separator, batch, min_cells
+    perturbation, control, separator, batch, guide, context, min_cells
         As in :func:`cellwright.perturbation.reverse.read_screen`.
     aliases, leave_out, partitions, layer, assume_counts
         As in :func:`cellwright.reverse_benchmark`.
@@ -117,6 +119,8 @@ def reverse_forward(
         separator=separator,
         aliases=old_to_new,
         batch=batch,
+        guide=guide,
+        context=context,
         min_cells=min_cells,
     )
     genes = gene_names(subject.cells.var)
@@ -145,9 +149,13 @@ def reverse_forward(
             "top": top,
             "genes_compared": {view: len(columns) for view, columns in scored.items()},
             "perturbations": len(screen.conditions),
-            "test": sorted({name for part in parts for name in part.test}),
+            "test": sorted(
+                {p.screen.genes_named(p.screen.index(n)) for p in parts for n in p.test}
+            ),
             "partitions": len(parts),
             "batch": batch,
+            "guide": guide,
+            "context": context,
             "seed": seed,
         },
         provenance=provenance(seed, data)

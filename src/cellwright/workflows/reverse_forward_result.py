@@ -9,11 +9,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from cellwright.data.atomic import atomic_folder
 from cellwright.interfaces import Check
-from cellwright.report.canvas import save_figure
 from cellwright.report.forward_figure import forward_panels
-from cellwright.workflows.plain_files import plain, write_json, write_tsv
+from cellwright.workflows.findings_folder import write_findings
+from cellwright.workflows.plain_files import plain
 
 SCHEMA = "cellwright.reverse-forward/1"
 
@@ -85,15 +84,14 @@ class ReverseForward:
         DataError
             If it cannot be written.
         """
-        with atomic_folder(out, force=force) as folder:
-            write_tsv(self.each, folder / "perturbations.tsv")
-            write_tsv(self.table, folder / "scores.tsv")
-            figures = folder / "figures"
-            figures.mkdir()
-            for ending in ("png", "pdf"):
-                save_figure(self.plot(), figures / f"shifts.{ending}")
-            write_json(self.provenance, folder / "provenance.json")
-            write_json(self.to_dict(), folder / "metrics.json")
+        write_findings(
+            out,
+            tables={"perturbations": self.each, "scores": self.table},
+            figures={"shifts": self.plot},
+            provenance=self.provenance,
+            metrics=self.to_dict(),
+            force=force,
+        )
 
 
 def _wide(rows: pd.DataFrame, columns: str, *, bounds: bool) -> str:

@@ -18,7 +18,7 @@ from cellwright.workflows.plain_files import plain, write_tsv
 from cellwright.workflows.provenance import provenance
 from cellwright.workflows.reverse_networks import FittedNetwork
 from cellwright.workflows.reverse_run import SCHEMA
-from cellwright.workflows.reverse_score_figures import save_score_figures
+from cellwright.workflows.reverse_score_figures import score_figures
 from cellwright.workflows.reverse_train_cells import TrainTask
 from cellwright.workflows.reverse_train_judged import TestFindings, Told
 from cellwright.workflows.reverse_train_settings import ReverseTrainSettings
@@ -83,7 +83,9 @@ def write_reverse(
         judged = found.judged
         write_tsv(judged.table, folder.path / "scores.tsv")
         title = f"Which gene was perturbed: {task.sides.name}"
-        save_score_figures(judged.table, figures, k=judged.headline[1], title=title)
+        drawn = score_figures(judged.table, k=judged.headline[1], title=title)
+        for name, draw in drawn.items():
+            save_figure(draw(), figures / f"{name}.png")
         save_figure(
             reliability_figure(found.reliability.table, calibrated=told.calibration.calibrated),
             figures / "reliability.png",
