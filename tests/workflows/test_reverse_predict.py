@@ -188,6 +188,10 @@ def test_cells_that_do_not_fit(run, mine, tmp_path):
     one = mine[mine.obs["state"] == "healthy"]
     with pytest.raises(DataError, match="no case to explain"):
         reverse_predict(run, one)
+    blank = mine.copy()
+    blank.obs["state"] = ""
+    with pytest.raises(DataError, match="no cell has a value in the column 'state'"):
+        reverse_predict(run, blank)
     ill = mine[mine.obs["state"] != "healthy"]
     with pytest.raises(DataError, match="ill, very ill; name them with --control"):
         reverse_predict(run, ill)

@@ -9,11 +9,11 @@ from typing import Annotated, Any
 import typer
 
 from cellwright.cli import console, screen_options
+from cellwright.cli import reverse_network_options as network_options
 from cellwright.training.reverse_settings import NetworkSettings
 
 _D = NetworkSettings()
-_DESIGN, _MODEL = "Design", "Network"
-_TRAINING, _GENES = "Training and search", "Gene knowledge"
+_DESIGN, _GENES = "Design", "Gene knowledge"
 
 log = logging.getLogger("cellwright.training")
 
@@ -23,105 +23,26 @@ def train(
     out: Annotated[
         Path, typer.Option("-o", "--out", help="Run folder to write.", rich_help_panel="Output")
     ],
-    kind: Annotated[
-        str | None,
-        typer.Option(
-            help="mlp, attention, multi-head, graph, cross-attention, encoder (a pretrained run "
-            f"fine-tuned) or encoder-untrained. Default: {_D.kind}.",
-            rich_help_panel=_MODEL,
-        ),
-    ] = None,
-    pretrained: Annotated[
-        str | None,
-        typer.Option(
-            help="Run folder or Geneformer checkpoint that encoder is made of.",
-            rich_help_panel=_MODEL,
-        ),
-    ] = None,
-    freeze_layers: Annotated[
-        int | None,
-        typer.Option(
-            help="encoder: keep what enters its first layer and so many of its lowest layers as "
-            f"they are. Default: {_D.freeze_layers}.",
-            min=0,
-            rich_help_panel=_MODEL,
-        ),
-    ] = None,
-    encoder_alone: Annotated[
-        bool | None,
-        typer.Option(
-            "--encoder-alone/--encoder-beside",
-            help="encoder: its vectors alone, or beside the profile itself. Default: beside.",
-            rich_help_panel=_MODEL,
-        ),
-    ] = None,
-    hidden: Annotated[
-        str | None,
-        typer.Option(
-            help="Hidden layers of the trunk, with commas; none for a linear one. "
-            f"Default: {','.join(map(str, _D.hidden)) or 'none'}.",
-            rich_help_panel=_MODEL,
-        ),
-    ] = None,
-    width: Annotated[
-        int | None,
-        typer.Option(
-            help=f"Length of the code of a gene. Default: {_D.width}.", rich_help_panel=_MODEL
-        ),
-    ] = None,
-    heads: Annotated[
-        int | None,
-        typer.Option(help=f"Attention heads. Default: {_D.heads}.", rich_help_panel=_MODEL),
-    ] = None,
-    layers: Annotated[
-        int | None,
-        typer.Option(help=f"Attention layers. Default: {_D.layers}.", rich_help_panel=_MODEL),
-    ] = None,
-    dropout: Annotated[
-        float | None, typer.Option(help=f"Dropout. Default: {_D.dropout}.", rich_help_panel=_MODEL)
-    ] = None,
-    members: Annotated[
-        int | None,
-        typer.Option(
-            help=f"Networks from other starts, averaged. Default: {_D.members}.",
-            rich_help_panel=_MODEL,
-        ),
-    ] = None,
-    inputs: Annotated[
-        str | None,
-        typer.Option(
-            help=f"shift (from matched controls), expression or both. Default: {_D.inputs}.",
-            rich_help_panel=_MODEL,
-        ),
-    ] = None,
-    loss: Annotated[
-        str | None,
-        typer.Option(
-            help="sets (all sets of up to two genes compete), softmax, bce or focal. "
-            f"Default: {_D.loss}.",
-            rich_help_panel=_MODEL,
-        ),
-    ] = None,
+    kind: network_options.Kind = None,
+    pretrained: network_options.Pretrained = None,
+    freeze_layers: network_options.FreezeLayers = None,
+    encoder_alone: network_options.EncoderAlone = None,
+    hidden: network_options.Hidden = None,
+    width: network_options.Width = None,
+    heads: network_options.Heads = None,
+    layers: network_options.Layers = None,
+    dropout: network_options.Dropout = None,
+    members: network_options.Members = None,
+    inputs: network_options.Inputs = None,
+    loss: network_options.Loss = None,
     k: Annotated[
         int | None,
         typer.Option(
             "--k", help=f"Cells of a training group. Default: {_D.k}.", rich_help_panel=_DESIGN
         ),
     ] = None,
-    groups: Annotated[
-        int | None,
-        typer.Option(
-            help=f"Groups of a condition in an epoch. Default: {_D.groups}.",
-            rich_help_panel=_TRAINING,
-        ),
-    ] = None,
-    sums: Annotated[
-        float | None,
-        typer.Option(
-            help=f"Share of synthetic doubles, sums of two genes' effects. Default: {_D.sums}.",
-            rich_help_panel=_TRAINING,
-        ),
-    ] = None,
+    groups: network_options.Groups = None,
+    sums: network_options.Sums = None,
     split: Annotated[
         str | None,
         typer.Option(
@@ -158,43 +79,12 @@ def train(
             rich_help_panel=_DESIGN,
         ),
     ] = None,
-    epochs: Annotated[
-        int | None,
-        typer.Option(help=f"Most epochs. Default: {_D.epochs}.", rich_help_panel=_TRAINING),
-    ] = None,
-    patience: Annotated[
-        int | None,
-        typer.Option(
-            help=f"Stop after so many epochs without a better validation loss. Default: {_D.patience}.",
-            rich_help_panel=_TRAINING,
-        ),
-    ] = None,
-    batch_size: Annotated[
-        int | None,
-        typer.Option(help=f"Groups per step. Default: {_D.batch_size}.", rich_help_panel=_TRAINING),
-    ] = None,
-    learning_rate: Annotated[
-        float | None,
-        typer.Option(
-            "--learning-rate",
-            "--lr",
-            help=f"AdamW's peak rate. Default: {_D.learning_rate}.",
-            rich_help_panel=_TRAINING,
-        ),
-    ] = None,
-    weight_decay: Annotated[
-        float | None,
-        typer.Option(help=f"AdamW's decay. Default: {_D.weight_decay}.", rich_help_panel=_TRAINING),
-    ] = None,
-    search: Annotated[
-        int,
-        typer.Option(
-            help="Settings to try on validation perturbations with Optuna before training; test "
-            "perturbations are not looked at.",
-            min=0,
-            rich_help_panel=_TRAINING,
-        ),
-    ] = 0,
+    epochs: network_options.Epochs = None,
+    patience: network_options.Patience = None,
+    batch_size: network_options.BatchSize = None,
+    learning_rate: network_options.LearningRate = None,
+    weight_decay: network_options.WeightDecay = None,
+    search: network_options.Search = 0,
     perturbation: screen_options.Perturbation = None,
     control: screen_options.Control = None,
     separator: Annotated[

@@ -58,6 +58,8 @@ def state_cells(
     values = obs[column]
     state_n = np.where(values.isna(), "", values.astype(str).str.strip()).astype(str)
     present = [str(s) for s in np.unique(state_n) if s]
+    if not present:
+        raise DataError(f"no cell has a value in the column {column!r}, which names states")
     control = _control(present, control, column)
     for name in case:
         if name not in present:
