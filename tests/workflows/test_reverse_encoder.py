@@ -200,6 +200,9 @@ def test_in_a_benchmark_the_same_network_from_random_weights_stands_beside_it(sc
     assert list(found.settings["methods"]) == ["frequency", "encoder", "encoder-untrained"]
     assert value["encoder"] > value["frequency"] + 0.2
     assert value["encoder-untrained"] > value["frequency"] + 0.2
+    gain = value["encoder"] - value["encoder-untrained"]
+    (told,) = [s for s in found.sentences if s.startswith("Pretraining: ")]
+    assert f"scores {value['encoder']:.3f}" in told and f"(difference {gain:+.3f} [" in told
     said = [check.sentence for check in found.checks]
     assert sum("did not change in one bit" in s for s in said) == 2
     assert any("saw none of the" in s for s in said)

@@ -9,6 +9,7 @@ import pandas as pd
 
 from cellwright.evaluation.intervals import Measured, paired_difference
 from cellwright.interfaces import Check
+from cellwright.training.reverse_settings import ENCODERS
 
 METRIC = "mrr"
 BLIND = "frequency"
@@ -116,6 +117,7 @@ def sentences_of(
                 f"[{d['low']:+.3f}, {d['high']:+.3f}])."
             )
     out += _against_blind(best, genes, k, judged)
+    out += _of_pretraining(genes, k, judged, int(best["perturbations"]))
     out += _own_chance(whole)
     out += _named_right(table, genes, words)
     lame = whole[whole.cannot_score > 0]
@@ -169,6 +171,23 @@ def _against_blind(
     return [
         f"How often a gene is perturbed in training, without any cell, scores {value:.3f} "
         f"(difference {d['value']:+.3f} [{d['low']:+.3f}, {d['high']:+.3f}])."
+    ]
+
+
+def _of_pretraining(
+    genes: str, k: int | None, judged: dict[Key, dict[str, Measured]], units: int
+) -> list[str]:
+    """What a pretrained encoder adds to the same network from random weights."""
+    keys = [(method, genes, k) for method in ENCODERS]
+    if any(key not in judged for key in keys):
+        return []
+    _, d = against(keys[0], METRIC, {key: judged[key] for key in keys}, units)
+    if d is None:
+        return []
+    trained, untrained = (judged[key][METRIC].value for key in keys)
+    return [
+        f"Pretraining: {ENCODERS[0]} scores {trained:.3f}, the same network from random weights "
+        f"{untrained:.3f} (difference {d['value']:+.3f} [{d['low']:+.3f}, {d['high']:+.3f}])."
     ]
 
 
