@@ -1,4 +1,4 @@
-"""Probabilities against planted ones and scikit-learn's sigmoid; the number of genes."""
+"""Probabilities against planted ones and scikit-learn's sigmoid."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from sklearn.linear_model import LogisticRegression
 
 from cellwright.errors import DataError
 from cellwright.perturbation.reverse_calibration import Calibration, fit_calibration
-from cellwright.perturbation.reverse_sizes import SizeEstimate, fit_sizes
 
 
 def queries(perturbations=400, each=1, candidates=30, slope=0.4, seed=0):
@@ -67,33 +66,3 @@ def test_candidates_without_a_score_take_no_part():
 def test_what_is_stored_is_read_again():
     found = fit_calibration(*queries(20))
     assert Calibration.from_dict(found.to_dict()) == found
-    sizes = fit_sizes(np.ones((2, 4)), np.array([1, 2]), np.array(["A", "A+B"]))
-    assert SizeEstimate.from_dict(sizes.to_dict()) == sizes
-
-
-def pairs_and_singles(n=60, seed=1):
-    """One gene is probable for a single, two for a double."""
-    rng = np.random.default_rng(seed)
-    size = np.repeat([1, 2], n // 2)
-    logit = rng.normal(-5, 0.5, (n, 8))
-    for q, m in enumerate(size):
-        logit[q, rng.choice(8, m, replace=False)] += 6
-    return logit, size, np.array([f"P{i}" for i in range(n)])
-
-
-def test_the_number_of_genes_is_told_from_the_sum_of_probabilities():
-    logit, size, unit = pairs_and_singles()
-    found = fit_sizes(logit, size, unit)
-    other, truth, _ = pairs_and_singles(seed=2)
-    assert found.fitted and found.singles == found.doubles == 30
-    assert (found.number(other) == truth).mean() > 0.95
-    assert "30 single and 30 double" in found.sentence
-    # A candidate that cannot be scored changes nothing.
-    np.testing.assert_allclose(found.two(np.c_[other, np.full(60, -np.inf)]), found.two(other))
-
-
-def test_with_one_size_the_usual_one_is_said():
-    logit, size, unit = pairs_and_singles()
-    found = fit_sizes(logit[size == 2], size[size == 2], unit[size == 2])
-    assert not found.fitted and found.number(logit).tolist() == [2] * 60
-    assert "0 single and 30 double" in found.sentence

@@ -126,11 +126,14 @@ def _ranked(
     logit = run.network.logits(shift, mean)[0]
     scored = np.flatnonzero(np.isfinite(logit))
     order = scored[np.argsort(-logit[scored], kind="stable")]
-    groups = run.network.logits(*asked(run.settings.k)[:2])
+    group_shift, group_mean, _ = asked(run.settings.k)
+    groups = run.network.logits(group_shift, group_mean)
     first = np.argsort(-groups, axis=1, kind="stable")[:, :FIRST]
     firm_c = np.array([(first == c).any(axis=1).mean() for c in order.tolist()])
-    two = float(run.told.sizes.two(logit[None])[0])
     rows = screen.rows_of(screen.conditions.index(name))
+    # Groups of as many cells as the number of genes was learned to be told from.
+    cells_q = np.full(len(groups), min(run.settings.k, len(rows)))
+    two = float(run.told.sizes.two(group_shift, cells_q).mean())
     unlike = _unlike(run, cells, rows, seed)
     likeness = control_likeness(
         cells.expression_ng[:, keep][:, measured],
@@ -174,7 +177,7 @@ def _ranked(
         ],
         columns=["case", "gene", "measured_gene", "shift", "log_odds_lost"],
     )
-    number = int(run.told.sizes.number(logit[None])[0])
+    number = int(run.told.sizes.of(np.array([two]))[0])
     return CaseRanking(
         case=name,
         cells=len(rows),

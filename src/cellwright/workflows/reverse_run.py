@@ -51,10 +51,13 @@ def write_run_arrays(
     kept_g: NDArray[np.bool_],
     candidates: tuple[str, ...],
     trained_c: NDArray[np.bool_],
-    reference: ScreenReference,
+    told: Told,
 ) -> None:
     """What is known of genes and of the screen's cells, into ``tokenizer.npz``."""
-    arrays = {f"reference_{name}": value for name, value in reference.to_arrays().items()}
+    arrays = {f"reference_{name}": value for name, value in told.reference.to_arrays().items()}
+    if told.sizes.evidence is not None:
+        found = told.sizes.evidence.to_arrays()
+        arrays |= {f"sizes_{name}": value for name, value in found.items()}
     names = np.array(candidates, dtype=np.str_)
     folder.write_tokenizer(
         KIND, {"kept_g": kept_g, "candidates": names, "trained_c": trained_c, **arrays}
@@ -89,7 +92,10 @@ def load_reverse(path: Path | str) -> ReverseRun:
         )
         told = Told(
             Calibration.from_dict(metrics["calibration"]),
-            SizeEstimate.from_dict(metrics["number_of_genes"]),
+            SizeEstimate.from_dict(
+                metrics["number_of_genes"],
+                {k.removeprefix("sizes_"): v for k, v in arrays.items() if k.startswith("sizes_")},
+            ),
             reference,
         )
         trained_c = arrays["trained_c"]

@@ -139,7 +139,7 @@ def reverse_train(
             task.view.kept_g,
             task.screen.candidates,
             task.cells.seen_c,
-            told.reference,
+            told,
         )
         write_reverse(folder, task, settings, network, told, found, trials)
     return read_reverse(folder.path)

@@ -16,7 +16,7 @@ from cellwright.perturbation.reverse_audit import only_genes, own_columns, scree
 from cellwright.perturbation.reverse_calibration import Calibration, fit_calibration
 from cellwright.perturbation.reverse_methods import Training, fit_method
 from cellwright.perturbation.reverse_reference import ScreenReference, screen_reference
-from cellwright.perturbation.reverse_sizes import LEAST, SizeEstimate, fit_sizes
+from cellwright.perturbation.reverse_sizes import SizeEstimate, learn_sizes
 from cellwright.workflows.reverse_benchmark_runs import RANDOM_GROUPS, Asked, Exam
 from cellwright.workflows.reverse_benchmark_scores import Judged, judge_all
 from cellwright.workflows.reverse_networks import FittedNetwork
@@ -53,26 +53,22 @@ class TestFindings:
 
 
 def tell(task: TrainTask, network: FittedNetwork, settings: ReverseTrainSettings) -> Told:
-    """Calibrate on validation conditions; the number of genes also from the cells kept back."""
-    known = {
-        "val": _queries(task, task.screen, task.sides.val, settings.k, settings),
-        "held": _queries(task, task.held, _with_cells(task), settings.k, settings),
-    }
-    logits = {part: _logits(network, task, q) for part, q in known.items()}
-    targets = {part: task.screen.targets_pc[q.condition_q] for part, q in known.items()}
-    units = {part: _names(task, q) for part, q in known.items()}
-    calibration = fit_calibration(logits["val"], targets["val"], units["val"])
-    size = {part: target.sum(axis=1) for part, target in targets.items()}
-    # Doubles that come later were never trained on: held-out cells of trained doubles, which are
-    # told more surely, stand for them only where validation has too few.
-    unseen = np.unique(units["val"][size["val"] == 2])
-    keep = (size["held"] == 1) | (len(unseen) < LEAST)
-    sizes = fit_sizes(
-        np.concatenate([logits["val"], logits["held"][keep]]),
-        np.concatenate([size["val"], size["held"][keep]]),
-        np.concatenate([units["val"], units["held"][keep]]),
-    )
+    """Calibrate on validation conditions; the number of genes from conditions left out in turn."""
+    val = _queries(task, task.screen, task.sides.val, settings.k, settings)
+    target_qc = task.screen.targets_pc[val.condition_q]
+    calibration = fit_calibration(_logits(network, task, val), target_qc, _names(task, val))
     kept = task.view.kept_g
+    controls = {name: mean[kept] for name, mean in task.controls.items()}
+    # A condition is judged by effects without it, so that the cells kept back may take part too.
+    sizes = learn_sizes(
+        task.expression_ng[:, kept],
+        task.screen,
+        task.sides.train,
+        task.sides.val,
+        k=settings.k,
+        controls=controls,
+        seed=settings.seed,
+    )
     whole = draw_queries(
         task.expression_ng, task.trained, task.sides.train, k=None, controls=task.controls
     )
@@ -82,7 +78,7 @@ def tell(task: TrainTask, network: FittedNetwork, settings: ReverseTrainSettings
         only_genes(whole, kept),
         task.sd_g[kept],
         [(task.held, _with_cells(task)), (task.screen, task.sides.val)],
-        controls={name: mean[kept] for name, mean in task.controls.items()},
+        controls=controls,
         seed=settings.seed,
     )
     return Told(calibration, sizes, reference)
@@ -150,7 +146,9 @@ def judge_test(
     judged = judge_all(asked, exam, task.sides.name, permutations=2000)
     own = next(a for a in asked if a.method == network.settings.kind and a.k == settings.k)
     target = np.array([task.screen.targets_pc[task.screen.index(n)] for n in own.unit_q.tolist()])
-    number = told.sizes.number(own.score_qc) == target.sum(axis=1)
+    same = only_genes(_queries(task, task.screen, task.sides.test, settings.k, settings), kept)
+    cells_q = np.array([len(rows) for rows in same.rows_q])
+    number = told.sizes.number(same.shift_qg, cells_q) == target.sum(axis=1)
     two = _per_unit(target.sum(axis=1) == 2, own.unit_q)
     return TestFindings(
         judged,

@@ -118,7 +118,8 @@ def _own_sentences(found: TestFindings) -> list[str]:
     said = [
         f"On test perturbations probabilities are off by {found.reliability.error:.3f} on average, "
         f"and the number of genes is right for {100 * found.number:.0f} % of queries (the "
-        f"better of always one and always two: {100 * found.number_always:.0f} %)."
+        f"better of always one and always two, which tells nothing: {100 * found.number_always:.0f} "
+        "%)."
     ]
     paths = found.pathways
     if paths is not None and paths.alike is not None and paths.interval is not None:
