@@ -15,6 +15,8 @@ from anndata import AnnData
 import cellwright
 from cellwright.errors import DataError, RunError, SettingsError
 from cellwright.models.heads import ClassHead
+from cellwright.representations.geneformer import GeneformerRun
+from cellwright.representations.loading import load
 from cellwright.training.run_folder import RunFolder
 from cellwright.training.tensors import write_tensors
 from cellwright.workflows.reverse_benchmark import reverse_benchmark
@@ -242,6 +244,21 @@ def test_what_is_no_pretrained_run_is_one_sentence(screen, runs, found, tmp_path
     with pytest.raises(SettingsError, match="give its folder with --pretrained"):
         reverse_benchmark(screen, methods=["encoder"])
     assert not (tmp_path / "out").exists()
+
+
+def test_a_geneformer_checkpoint_is_a_start_too(screen, runs, tmp_path):
+    ranks = load(runs / "ranks")
+    published = GeneformerRun("gf", tmp_path, ranks.model, {}, ranks.vocabulary, "mean")
+    published.save(tmp_path / "gf")
+    one, notes = read_encoder(tmp_path / "gf", screen.var)
+    two, _ = read_encoder(runs / "ranks", screen.var)
+    assert notes == ("The encoder of gf knows all 72 measured genes.",)
+    assert one.weights.keys() == two.weights.keys()
+    assert all(one.weights[name].equal(two.weights[name]) for name in one.weights)
+    np.testing.assert_array_equal(one.token_g, two.token_g)
+    np.testing.assert_allclose(one.median_g, two.median_g)
+    check = seen_check(tmp_path / "gf", screen, np.ones(screen.n_obs, dtype=bool))
+    assert check.sentence.startswith("Nobody can tell")
 
 
 def test_a_run_that_learned_labels_is_refused(screen, runs, tmp_path):
