@@ -21,6 +21,9 @@ stopping rule. Bound: 45 minutes, 6 GB. ``--file`` keeps the screen, or takes it
 ``networks``: on that screen, seconds an epoch of cross-attention beside an MLP with hidden layers 219,
 438, 291, 219, drawing of groups included. Bound: 10 times.
 
+``number``: one or two genes, told of fresh cells of single perturbations and of unseen doubles of simulated
+screens (``--targets``, ``--doubles``, ``--cells`` of a condition), beside an oracle of the true shifts and one number for all.
+
 ``half``: split-half retrieval of the preset over seeds, beside the real panel. Bound: 0.38 ± 0.05.
 """
 
@@ -49,11 +52,13 @@ from cellwright.evaluation.target_ranking import judge_ranking
 from cellwright.perturbation.queries import control_means, draw_queries
 from cellwright.perturbation.reverse import read_screen
 from cellwright.perturbation.reverse_audit import only_genes, visibilities
-from cellwright.perturbation.reverse_oracle import oracle
+from cellwright.perturbation.reverse_oracle import oracle, oracle_log_ratio
+from cellwright.perturbation.reverse_sizes import learn_sizes
 from cellwright.perturbation.reverse_splits import named_splits
 from cellwright.perturbation.split_half import split_half
 from cellwright.representations.expression import log_normalized
 from cellwright.workflows.reverse_benchmark import ReverseBenchmark, reverse_benchmark
+from cellwright.workflows.reverse_train_cells import kept_back
 
 ROOT = Path(__file__).resolve().parents[1]
 DATA = Path(os.environ.get("CELLWRIGHT_DATA", ROOT.parent / "shared" / "data"))
@@ -75,7 +80,9 @@ SHOWN = ("exact_set@1", "recall@2", "mrr")
 
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    options.add_argument("mode", choices=("planted", "null", "norman", "size", "networks", "half"))
+    options.add_argument(
+        "mode", choices=("planted", "null", "norman", "size", "networks", "half", "number")
+    )
     options.add_argument("--method", action="append", help="repeatable; default all, null: quick")
     options.add_argument("--genes", type=int, nargs="+", default=[500, 2000])
     options.add_argument("--cells", type=int, help="of a condition; size: of the screen")
@@ -85,8 +92,8 @@ def main() -> None:
     options.add_argument("--file", type=Path, help="size: keep the screen here, or take it")
     options.add_argument("--epochs", type=int, help="networks: of each (3); null: of networks (10)")
     options.add_argument("--first", type=int, default=0, help="null: seed of the first simulation")
-    options.add_argument("--targets", type=int, default=20, help="null")
-    options.add_argument("--doubles", type=int, default=100, help="null")
+    options.add_argument("--targets", type=int, default=20, help="null, number")
+    options.add_argument("--doubles", type=int, default=100, help="null, number")
     given = options.parse_args()
     warnings.filterwarnings("ignore", category=FutureWarning)
     modes = {
@@ -96,6 +103,7 @@ def main() -> None:
         "size": size,
         "networks": networks,
         "half": half,
+        "number": number,
     }
     modes[given.mode](given)
 
@@ -291,6 +299,53 @@ def half(given: argparse.Namespace) -> None:
         f"preset norman, {len(hits)} seeds: hit@1 {np.mean(hits):.3f}, standard deviation "
         f"{np.std(hits):.3f} (bound 0.38 ± 0.05 on average)"
     )
+
+
+def number(given: argparse.Namespace) -> None:
+    """Balanced accuracy of the estimated number of genes, beside the oracle's."""
+    told: dict[str, list[float]] = {"estimated": [], "oracle": []}
+    for seed in given.seeds:
+        settings = screen_settings(
+            "norman",
+            targets=given.targets,
+            doubles=given.doubles,
+            genes=500,
+            cells=given.cells or 120,
+            controls=600,
+            own_measured=1.0,
+            seed=seed,
+        )
+        cells = simulate_screen(settings)
+        screen = read_screen(cells.obs, "condition")
+        kept_g = visibilities(screen, gene_names(cells.var))[1].kept_g
+        x = log_normalized(cells.X)[:, kept_g]
+        split = named_splits(screen, SPLIT, seed)[0]
+        learned, fresh = kept_back(screen, screen.singles, share=0.3, k=K, seed=seed)
+        controls = control_means(x, screen)
+        found = learn_sizes(x, learned, split.train, split.val, k=K, controls=controls, seed=seed)
+        known = [oracle(truth_of(cells), screen.candidates, kept_g, size=size) for size in (1, 2)]
+        right: dict[str, list[tuple[float, int]]] = {"estimated": [], "oracle": []}
+        for side, names, size in ((fresh, screen.singles, 1), (screen, split.test, 2)):
+            queries = draw_queries(x, side, names, k=K, most=6, seed=seed + 1, controls=controls)
+            cells_q = np.array([len(rows) for rows in queries.rows_q])
+            ratio_q = oracle_log_ratio(known[0], known[1], queries, cells_q)
+            answers = {
+                "estimated": found.number(queries.shift_qg, cells_q),
+                "oracle": np.where(ratio_q > 0, 2, 1),
+            }
+            for name, answer_q in answers.items():
+                right[name].append((float((answer_q == size).mean()), len(names)))
+        for name, shares in right.items():
+            told[name].append(float(np.mean([share for share, _ in shares])))
+        words = "; ".join(
+            f"{name} {told[name][-1]:.3f} (one {shares[0][0]:.2f}, two {shares[1][0]:.2f})"
+            for name, shares in right.items()
+        )
+        print(f"seed {seed}: balanced accuracy {words}; one number for all 0.5", flush=True)
+        print(f"  {found.sentence}", flush=True)
+    for name, shares in told.items():
+        error = np.std(shares, ddof=1) / len(shares) ** 0.5 if len(shares) > 1 else np.nan
+        print(f"{name}: {np.mean(shares):.3f} ± {error:.3f} over {len(shares)} screens")
 
 
 def screen_file(given: argparse.Namespace, folder: Path) -> Path:

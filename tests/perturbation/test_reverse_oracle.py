@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.stats import multivariate_normal
 
 from cellwright.data.screen_settings import ScreenSettings, screen_settings
 from cellwright.data.simulated_screen import simulate_screen, truth_of
 from cellwright.errors import DataError
 from cellwright.evaluation.target_ranking import judge_ranking
 from cellwright.perturbation.expected_shift import control_rates, expected_means, expected_shifts
-from cellwright.perturbation.queries import control_means, draw_queries
+from cellwright.perturbation.queries import Queries, control_means, draw_queries
 from cellwright.perturbation.reverse import read_screen
 from cellwright.perturbation.reverse_additive import gene_scores, single_effects
 from cellwright.perturbation.reverse_audit import only_genes
-from cellwright.perturbation.reverse_oracle import oracle
+from cellwright.perturbation.reverse_oracle import Oracle, oracle, oracle_log_ratio
 from cellwright.representations.expression import log_normalized
 
 
@@ -54,6 +55,25 @@ def asked():
     singles = draw_queries(x, screen, screen.singles, k=None, controls=controls)
     known = oracle(truth_of(cells), screen.candidates, kept, size=2)
     return screen, only_genes(queries, kept), only_genes(singles, kept), known
+
+
+def test_the_oracle_tells_pairs_from_single_genes_by_scipys_normal_density():
+    rng = np.random.default_rng(0)
+    shift = rng.normal(size=(3, 4))
+    pairs = shift[[0, 0, 1]] + shift[[1, 2, 2]]
+    lower, other = np.linalg.cholesky(np.diag([1.0, 2, 3, 1]) + 0.2), np.eye(4) * 1.5
+    one = Oracle(((0,), (1,), (2,)), np.linalg.solve(lower, shift.T).T, lower, 3)
+    two = Oracle(((0, 1), (0, 2), (1, 2)), np.linalg.solve(other, pairs.T).T, other, 3)
+    asked = rng.normal(size=(5, 4)).astype(np.float32)
+    cells = np.array([1, 5, 20, 20, 7])
+    none = np.zeros(5, dtype=np.int64)
+    found = oracle_log_ratio(one, two, Queries(asked, asked, none, (), None), cells)
+    for x, n, ratio in zip(asked, cells, found, strict=True):
+        density = [
+            np.mean([multivariate_normal(s, lower @ lower.T / n).pdf(x) for s in sets])
+            for sets in (shift, pairs)
+        ]
+        assert ratio == pytest.approx(np.log(density[1] / density[0]))
 
 
 def judged(score, screen, queries):

@@ -7,12 +7,13 @@ held against it and not against 1.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import solve_triangular
+from scipy.special import logsumexp
 
 from cellwright.data.screen_truth import ScreenTruth
 from cellwright.errors import DataError
@@ -104,6 +105,31 @@ def oracle(
     lower_gg = np.linalg.cholesky(_noise(others, base_g, places, shift_sg, kept_g))
     white_sg = solve_triangular(lower_gg, shift_sg.T, lower=True).T
     return Oracle(sets, np.asarray(white_sg), np.asarray(lower_gg), len(candidates))
+
+
+def oracle_log_ratio(
+    one: Oracle, two: Oracle, queries: Queries, cells_q: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """Log of the mean likelihood of the sets of ``two`` over that of the sets of ``one``, (q,).
+
+    Above 0 speaks for two genes, where both sizes are as likely and so are all sets of a size. Both
+    are asked with the noise of the single genes.
+
+    Parameters
+    ----------
+    one, two
+        Oracles of the same screen for sets of one and of two genes.
+    cells_q
+        Cells of each query.
+    """
+    same_sg = solve_triangular(one.lower_gg, two.lower_gg @ two.white_sg.T, lower=True).T
+    pairs = replace(two, white_sg=np.asarray(same_sg), lower_gg=one.lower_gg)
+    found = [
+        logsumexp(-0.5 * cells_q[:, None] * known.distances(queries), axis=1)
+        - np.log(len(known.sets_s))
+        for known in (one, pairs)
+    ]
+    return np.asarray(found[1] - found[0])
 
 
 def _noise(
