@@ -115,11 +115,14 @@ def write_reverse(
 
 
 def _own_sentences(found: TestFindings) -> list[str]:
+    usual = (
+        "all test perturbations have the same number, so that saying it of all would always be right"
+        if found.number_always == 1
+        else f"one number for all: {100 * found.number_always:.0f} %"
+    )
     said = [
         f"On test perturbations probabilities are off by {found.reliability.error:.3f} on average, "
-        f"and the number of genes is right for {100 * found.number:.0f} % of queries (the "
-        f"better of always one and always two, which tells nothing: {100 * found.number_always:.0f} "
-        "%)."
+        f"and the number of genes is right for {100 * found.number:.0f} % of queries ({usual})."
     ]
     paths = found.pathways
     if paths is not None and paths.alike is not None and paths.interval is not None:
