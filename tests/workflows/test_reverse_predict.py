@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -66,6 +67,8 @@ def test_the_planted_genes_come_first_and_are_counted(found):
     assert (one.case, two.case) == ("ill", "very ill")
     assert one.table["gene"].iloc[0] == "T4" and one.number == 1
     assert set(two.table["gene"].head(2)) == {"T0", "T5"} and two.number == 2
+    assert one.told and "likely one gene" in one.text() and "likely two genes" in two.text()
+    assert "one or two genes, which this run cannot tell" in replace(one, told=False).text()
     assert one.table["probability"].iloc[0] > 0.9
     assert one.table["firm"].iloc[0] == 1.0 and one.groups == 5
     assert not one.unlike.flagged, one.unlike.reasons

@@ -187,6 +187,7 @@ def _ranked(
         evidence=proof,
         number=number,
         two=two,
+        told=run.told.sizes.told,
         unlike=unlike,
         likeness=likeness,
         unscored=len(logit) - len(order),

@@ -28,7 +28,8 @@ class CaseRanking:
     the gene among their first five), ``in_training`` (whether training saw it perturbed),
     ``own_shift`` (of the gene's own transcript, log expression;
     empty if not measured) and annotations. evidence: per gene the measured genes on which its
-    score rests. number: of perturbed genes, two: the probability that it is two; likeness: whether
+    score rests. number: of perturbed genes, two: the probability that it is two, told: whether the
+    run can tell (else both are those of its training perturbations); likeness: whether
     the cells are told from controls; unscored: candidates that training never saw perturbed.
     """
 
@@ -40,6 +41,7 @@ class CaseRanking:
     evidence: pd.DataFrame
     number: int
     two: float
+    told: bool
     unlike: Unlikeness
     likeness: ControlLikeness
     unscored: int
@@ -58,6 +60,7 @@ class CaseRanking:
             "groups": self.groups,
             "number_of_genes": self.number,
             "probability_of_two": self.two,
+            "number_told": self.told,
             "out_of_distribution": self.unlike.flagged,
             "weak": bool(self.unlike.weak),
             "looks_like_control": self.likeness.flagged,
@@ -74,6 +77,8 @@ class CaseRanking:
             table = table.drop(columns="in_training")
         words = {"probability": "{:.3f}".format, "firm": "{:.0%}".format, "own_shift": "{:+.2f}".format}  # fmt: skip
         many = "likely two genes" if self.number == 2 else "likely one gene"
+        if not self.told:
+            many = "one or two genes, which this run cannot tell"
         if self.likeness.flagged:
             many = "not told from controls"
         lines = [
