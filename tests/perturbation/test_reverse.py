@@ -110,6 +110,8 @@ def test_doubles_with_another_separator_are_said():
             DataError,
             "'safe harbor' in 'condition' is named like no gene",
         ),
+        (["control", "A", "none"], {}, DataError, "'none' in 'condition' is named like no gene"),
+        (["control", "A", "Unassigned"], {}, DataError, "'Unassigned'.*--leave-out"),
         (["control", "A"], {"column": "conditio"}, DataError, "did you mean 'condition'"),
         (["control", "A"], {"batch": "lane"}, DataError, "no batch column 'lane'"),
         (["control", "A"], {"candidates": ["B"]}, DataError, "1 perturbed genes are not among"),

@@ -25,6 +25,8 @@ LIKELY_COLUMNS = (
 MOST_GENES = 2
 # Symbols and ids have letters, digits and these marks; spaces and the like are in labels of cells.
 _NO_GENE = re.compile(r"[^\w.@/:()'-]")
+# What tables call cells without a guide, with several, or of which nothing is known.
+_NOT_GENES = ("none", "nan", "na", "unknown", "unassigned", "undetermined", "multiplet", "doublet")
 
 
 @dataclass(frozen=True)
@@ -184,7 +186,7 @@ def read_screen(
                 f"{name!r} in {column!r} is no perturbation: expected a gene, two genes with "
                 f"{separator!r} between them, or {control!r}"
             )
-        strange = [gene for gene in genes if _NO_GENE.search(gene)]
+        strange = [g for g in genes if _NO_GENE.search(g) or g.lower() in _NOT_GENES]
         if strange:
             raise DataError(
                 f"{strange[0]!r} in {column!r} is named like no gene; give its symbol in a table of "
