@@ -94,7 +94,7 @@ def test_only_some_types_show_it(cells, tmp_path):
             DataError,
             "no cell is of the type 'excitator'.*did you mean 'excitatory'",
         ),
-        ({"up": "G", "down": "G"}, SettingsError, "1 genes are in 'up' and in 'down'"),
+        ({"up": "G", "down": "G"}, SettingsError, r"^\S+ is in 'up' and in 'down'"),
         ({"up": "G", "up_name": "normal"}, SettingsError, "cannot be called 'normal'"),
     ],
 )

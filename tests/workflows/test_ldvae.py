@@ -250,6 +250,17 @@ def test_genes_of_one_symbol_count_once() -> None:
     )
 
 
+@pytest.mark.parametrize("lonely", range(4))
+def test_a_batch_of_one_cell_is_refused_on_whichever_side_it_falls(
+    lonely: int, cells: AnnData, tmp_path: Path
+) -> None:
+    subject = cells.copy()
+    subject.obs["chip"] = np.where(np.arange(CELLS) == lonely, "solo", "many")
+    with pytest.raises(DataError, match=r"batch 'solo' in obs\['chip'\] has 1 cell, expected"):
+        ldvae(subject, tmp_path / "out", batch_key="chip", fit_on="train", **QUICK)
+    assert not (tmp_path / "out").exists()
+
+
 def test_without_the_library_sets_are_refused_before_training(
     file: Path, gmt: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -143,6 +143,7 @@ def simulate_disease_file(
         match = match_genes(genes.genes, cells.var)
         programs.append(Program(name, match.columns, fold))
         described[name] = _described(genes, match, fold, cells.var_names)
+    _refuse_shared(programs, cells.var_names)
     made = simulate_disease(counts_ng, types_n, programs, settings, can_show_n=can_show_n)
     written = _cells(cells, made)
     facts = {
@@ -190,6 +191,19 @@ def _types(
                 + (f"did you mean {close!r}?" if close else f"types: {listed}")
             )
     return types_n, np.isin(types_n, list(shown)) if shown else np.ones(len(obs), dtype=bool)
+
+
+def _refuse_shared(programs: Sequence[Program], var_names: pd.Index) -> None:
+    if len(programs) < 2:
+        return
+    one, other = programs
+    shared = [str(name) for name in var_names[np.intersect1d(one.columns, other.columns)]]
+    if shared:
+        listed = ", ".join(shared[:5]) + (" …" if len(shared) > 5 else "")
+        raise SettingsError(
+            f"{listed} {'is' if len(shared) == 1 else 'are'} in {one.state!r} and in "
+            f"{other.state!r}; a gene can go one way only: take it out of one of the two"
+        )
 
 
 def _described(

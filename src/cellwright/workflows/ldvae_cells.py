@@ -202,6 +202,13 @@ def _batches(
     if values.iloc[used].isna().any():
         raise DataError(f"obs[{key!r}] is empty for some cells; fill it or leave out --batch-key")
     named_n = values.astype(str).to_numpy(dtype=str)
+    # Of one cell a batch's effect cannot be learned, on whichever side of the split it falls.
+    for name, cells in zip(*np.unique(named_n, return_counts=True), strict=True):
+        if cells == 1:
+            raise DataError(
+                f"batch {str(name)!r} in obs[{key!r}] has 1 cell, expected at least 2; leave the "
+                "cell out, or merge batches"
+            )
     batches = tuple(sorted(set(named_n[rows["train"]].tolist())))
     unknown = sorted(set(named_n[rows["val"]].tolist()) - set(batches))
     if unknown:
