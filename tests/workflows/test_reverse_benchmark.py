@@ -217,6 +217,23 @@ def test_permutation_p_is_that_of_all_permutations():
     assert exchanged(Asked("m", "v", 1, score[:4], answer.unit_q[:4], answer.stratum_q[:4]), exam, 9) is None  # fmt: skip
 
 
+def test_what_leaving_out_takes_from_frequency_is_said(found):
+    from cellwright.workflows.reverse_benchmark_findings import _own_chance
+
+    said = " ".join(found.sentences)
+    assert "truths exchanged among test perturbations" in said
+    assert "takes from the counts" not in said
+    rows = found.table[(found.table.metric == "mrr") & (found.table.stratum == "all")]
+    assert rows["chance_permuted"].between(0.2, 0.9).all()
+    row = {"method": "frequency", "value": 0.163, "high": 0.274, "chance": 0.202}
+    other = {"method": "knn", "value": 0.57, "high": 0.79, "chance": 0.202}
+    table = pd.DataFrame([row | {"chance_permuted": 0.371}, other | {"chance_permuted": 0.246}])
+    first, second = _own_chance(table)
+    assert "0.246 to 0.371 where a random order has 0.202" in first
+    assert second.startswith("frequency scores 0.163 where it has 0.371")
+    assert _own_chance(table.assign(chance_permuted=None)) == []
+
+
 def test_a_method_that_looks_at_no_cell_is_at_its_own_chance():
     """It likes genes that test perturbations do not hold: below a random order, and no better."""
     names = [f"G{i}+H{i}" for i in range(8)]
