@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from cellwright.errors import DataError
@@ -240,7 +241,10 @@ def clean_and_leaky(
         chance = next(r["chance"] for r in table if r["question"] == question)
         if chance is not None:
             ax.axvline(chance, color=MUTED, linewidth=1.2, linestyle=DASHES, zorder=1)
-        dress(ax, titles[question], metric_name(metric), "", subtitle=note or None, grid="x")
+        # The note is of the whole figure, and twice it would run into itself.
+        subtitle = None if ax is not axes[0] else note or None
+        dress(ax, titles[question], metric_name(metric), "", subtitle=subtitle, grid="x")
+        ax.xaxis.set_major_locator(MaxNLocator(5))
         _rows(ax, reps)
     handles = [
         Line2D([], [], color=CLEAN, marker="o", label="clean: all copies of a cell on one side"),
