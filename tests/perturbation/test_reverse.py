@@ -88,6 +88,12 @@ def test_gaps_and_rare_conditions_are_said():
     assert (screen.condition_n == -2).sum() == 3
 
 
+def test_one_control_cell_is_not_enough():
+    obs = pd.DataFrame({"condition": ["ctrl", *["A"] * 3]})
+    with pytest.raises(DataError, match="one control cell \\('ctrl' in 'condition'\\)"):
+        read_screen(obs)
+
+
 def test_doubles_with_another_separator_are_said():
     names = ["control", "A", "B", "C", "A_B", "HLA-A", "B-C"]
     said = read_screen(obs_of(names)).notes[0]

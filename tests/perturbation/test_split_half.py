@@ -66,9 +66,10 @@ def test_the_preset_matches_over_seeds():
 
 
 def test_what_cannot_be_halved_is_said(planted):
-    few = read_screen(pd.DataFrame({"condition": ["A", "A", "B", "control"]}), min_cells=1)
+    labels = ["A", "A", "B", "control", "control"]
+    few = read_screen(pd.DataFrame({"condition": labels}), min_cells=1)
     with pytest.raises(DataError, match="1 conditions have two cells"):
-        split_half(np.ones((4, 3)), few)
+        split_half(np.ones((5, 3)), few)
     with pytest.raises(DataError, match="no gene varies"):
         split_half(np.ones_like(planted.expression_ng), planted.screen)
     without = replace(planted.screen, condition_n=np.maximum(planted.screen.condition_n, 0))

@@ -160,7 +160,7 @@ def read_screen(
     Raises
     ------
     DataError
-        If there is no perturbation column, no control cell, no perturbation of one or two genes
+        If there is no perturbation column, no two control cells, no perturbation of one or two genes
         (cells with more are left out, and said), or a name that is no gene name.
     SettingsError
         If the control name is not there.
@@ -228,6 +228,11 @@ def read_screen(
     place = {genes: i for i, genes in enumerate(kept)}
     code = {name: place.get(genes, -2) for name, genes in genes_of.items()} | {control: -1}
     condition_n = np.array([code.get(name, -2) for name in text_n], dtype=np.int64)
+    if (condition_n == -1).sum() < 2:
+        raise DataError(
+            f"there is one control cell ({control!r} in {column!r}): every shift would hold its noise, "
+            "and be alike for that; two are needed, and many are better"
+        )
     unlabelled = int((text_n == "").sum())
     if unlabelled:
         notes.append(f"{unlabelled} cells without a perturbation take no part")
