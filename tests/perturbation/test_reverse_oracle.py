@@ -16,21 +16,22 @@ from cellwright.perturbation.reverse import read_screen
 from cellwright.perturbation.reverse_additive import gene_scores, single_effects
 from cellwright.perturbation.reverse_audit import only_genes
 from cellwright.perturbation.reverse_oracle import Oracle, oracle, oracle_log_ratio
-from cellwright.representations.expression import log_normalized
+from cellwright.representations.expression import log_normalized, root_counts
 
 
+@pytest.mark.parametrize("values", ["log", "root"])
 @pytest.mark.parametrize("preset", ["plain", "norman"])
-def test_expected_shifts_are_those_of_very_many_cells(preset):
+def test_expected_shifts_are_those_of_very_many_cells(preset, values):
     settings = screen_settings(
         preset, targets=2, doubles=1, genes=120, cells=12000, controls=12000, strength=0.6, seed=3
     )
     cells = simulate_screen(settings)
     truth = truth_of(cells)
-    x = log_normalized(cells.X)
+    x = log_normalized(cells.X) if values == "log" else root_counts(cells.X)
     screen = read_screen(cells.obs, "condition", batch="batch")
     whole = draw_queries(x, screen, screen.conditions, k=None)
     kept = np.ones(120, dtype=bool)
-    rates = control_rates(truth, cells=3000)
+    rates = control_rates(truth, cells=3000, values=values)
     conditions = [[truth.names_t.index(g) for g in genes] for genes in screen.genes_p]
     wanted = expected_shifts(rates, conditions, kept)
     for row, found in zip(wanted, whole.shift_qg, strict=True):

@@ -147,6 +147,7 @@ def benchmark(
     build: Annotated[
         str, typer.Option(help="GRCh38 or GRCh37.", rich_help_panel=_AUDIT)
     ] = "GRCh38",
+    values: screen_options.Values = None,
     gene_sets: screen_options.GeneSets = None,
     layer: console.Layer = None,
     assume_counts: console.AssumeCounts = False,
@@ -187,6 +188,7 @@ def benchmark(
         gene_table=gene_table,
         build=build,
         hide_within=hide_within,
+        values="log" if values is None else values,
         most=most,
         permutations=permutations,
         network=of_network,

@@ -79,6 +79,7 @@ def train(
             rich_help_panel=_DESIGN,
         ),
     ] = None,
+    values: screen_options.Values = None,
     epochs: network_options.Epochs = None,
     patience: network_options.Patience = None,
     batch_size: network_options.BatchSize = None,

@@ -39,6 +39,14 @@ Candidates = Annotated[
         rich_help_panel=PANEL,
     ),
 ]
+Values = Annotated[
+    str | None,
+    typer.Option(
+        help="What queries are means of: log (of normalized counts) or root (of counts; better where "
+        "cells are shallow). Default: log.",
+        rich_help_panel=PANEL,
+    ),
+]
 LeaveOut = Annotated[
     list[str] | None,
     typer.Option(

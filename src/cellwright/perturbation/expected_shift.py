@@ -1,8 +1,9 @@
-"""What a simulated screen does to the average log expression of a cell, computed instead of drawn.
+"""What a simulated screen does to the average expression of a cell, computed instead of drawn.
 
 A count is a Poisson draw about a rate. Rates of a fixed sample of control cells are scaled by the fold
-of whatever acts, and the mean of ``log1p`` of the normalised count is looked up in a table of Poisson
-means, so that nothing but that sample of rates is random, and it is the same for every perturbation.
+of whatever acts, and the mean of ``log1p`` of the normalised count, or of the square root of the
+count, is looked up in a table of Poisson means, so that nothing but that sample of rates is random, and
+it is the same for every perturbation.
 """
 
 from __future__ import annotations
@@ -28,13 +29,16 @@ _SCALES = np.arange(-5.0, 12.01, 0.1)
 
 @dataclass(frozen=True)
 class ControlRates:
-    """Poisson rates of m control cells, (m, g)."""
+    """Poisson rates of m control cells, (m, g), and what is averaged: ``log`` or ``root``."""
 
     truth: ScreenTruth
     rate_mg: NDArray[np.float64]
+    values: str = "log"
 
 
-def control_rates(truth: ScreenTruth, *, cells: int = 400, seed: int = 0) -> ControlRates:
+def control_rates(
+    truth: ScreenTruth, *, cells: int = 400, seed: int = 0, values: str = "log"
+) -> ControlRates:
     """A sample of control cells of a simulated screen, batches in turn, without Poisson noise."""
     s, rng = truth.settings, stream(truth.settings.seed, _RATE_STREAM, seed)
     spread = s.depth_spread
@@ -42,7 +46,7 @@ def control_rates(truth: ScreenTruth, *, cells: int = 400, seed: int = 0) -> Con
     log_mg = np.log(truth.share_g) + truth.batch_bg[np.arange(cells) % s.batches]
     log_mg += rng.normal(0, 1, (cells, s.cell_programs)) @ truth.loadings_pg
     gamma_mg = rng.standard_gamma(np.broadcast_to(truth.theta_g, log_mg.shape)) / truth.theta_g
-    return ControlRates(truth, depth_m[:, None] * np.exp(log_mg) * gamma_mg)
+    return ControlRates(truth, depth_m[:, None] * np.exp(log_mg) * gamma_mg, values)
 
 
 def expected_shifts(
@@ -89,8 +93,10 @@ def expected_means(rates: ControlRates, kept_g: NDArray[np.bool_]) -> NDArray[np
 def _expected(
     rates: ControlRates, fold_g: NDArray[np.float64], kept_g: NDArray[np.bool_]
 ) -> NDArray[np.float64]:
-    """Mean over cells of the expected log-normalised count, (kept genes,)."""
+    """Mean over cells of the expected log-normalised count, or of its root, (kept genes,)."""
     rate_mg = rates.rate_mg * np.exp(fold_g)
+    if rates.values == "root":
+        return _root_means(rate_mg[:, kept_g]).mean(axis=0)
     scale_m = TARGET_SUM / np.maximum(rate_mg.sum(axis=1), 1e-9)
     rate_mg = rate_mg[:, kept_g]
     out = np.log1p(scale_m) @ rate_mg / len(scale_m)
@@ -106,6 +112,23 @@ def _expected(
     )
     out[often] = map_coordinates(_table(), at, order=1, mode="nearest").mean(axis=0)
     return np.asarray(out)
+
+
+def _root_means(rate_mg: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Mean of the square root of Poisson counts."""
+    if not _ROOTS:
+        at = np.exp(_RATES)
+        count = np.arange(600)
+        pmf = np.exp(
+            count * np.log(at[:, None]) - at[:, None] - gammaln(count + 1),
+            where=at[:, None] < 300,
+            out=np.zeros((len(at), len(count))),
+        )
+        # Of many counts, by the mean and variance of Poisson counts to second order.
+        _ROOTS.append(np.where(at < 300, pmf @ np.sqrt(count), np.sqrt(at) * (1 - 1 / (8 * at))))
+    found = np.interp(np.log(np.maximum(rate_mg, 1e-300)), _RATES, _ROOTS[0])
+    found = np.where(rate_mg < np.exp(_RATES[0]), rate_mg, found)
+    return np.where(rate_mg > np.exp(_RATES[-1]), np.sqrt(rate_mg), found)
 
 
 def _table() -> NDArray[np.float64]:
@@ -125,3 +148,4 @@ def _table() -> NDArray[np.float64]:
 
 
 _TABLE: list[NDArray[np.float64]] = []
+_ROOTS: list[NDArray[np.float64]] = []

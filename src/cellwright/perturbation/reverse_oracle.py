@@ -75,6 +75,7 @@ def oracle(
     size: int,
     cells: int = 400,
     noise_cells: int = 4000,
+    values: str = "log",
 ) -> Oracle:
     """The oracle for sets of ``size`` genes, one or two.
 
@@ -86,6 +87,8 @@ def oracle(
         Genes that may be looked at.
     cells, noise_cells
         Simulated cells that shifts and noise are averaged over.
+    values
+        What queries are means of: the ``log`` of normalised counts, or the ``root`` of counts.
 
     Raises
     ------
@@ -97,10 +100,10 @@ def oracle(
         raise DataError(f"the candidate {strange[0]!r} is no target of this simulated screen")
     place = [truth.names_t.index(name) for name in candidates]
     sets = tuple(combinations(range(len(candidates)), size))
-    rates = control_rates(truth, cells=cells)
+    rates = control_rates(truth, cells=cells, values=values)
     places = [[place[i] for i in members] for members in sets]
     shift_sg = expected_shifts(rates, places, kept_g)
-    others = control_rates(truth, cells=noise_cells, seed=1)
+    others = control_rates(truth, cells=noise_cells, seed=1, values=values)
     base_g = expected_means(rates, kept_g)
     lower_gg = np.linalg.cholesky(_noise(others, base_g, places, shift_sg, kept_g))
     white_sg = solve_triangular(lower_gg, shift_sg.T, lower=True).T
@@ -148,8 +151,11 @@ def _noise(
     for m, s in enumerate(chosen.tolist()):
         fold_mg[m] = truth.log_fold([t for t in places[s] if rng.random() < acts_t[t]])
     counts_mg = rng.poisson(rates.rate_mg * np.exp(fold_mg)).astype(np.float64)
-    total_m = np.maximum(counts_mg.sum(axis=1, keepdims=True), 1)
-    x = np.log1p(counts_mg[:, kept_g] / total_m * TARGET_SUM) - base_g - shift_sg[chosen]
+    x = np.sqrt(counts_mg[:, kept_g])
+    if rates.values == "log":
+        total_m = np.maximum(counts_mg.sum(axis=1, keepdims=True), 1)
+        x = np.log1p(counts_mg[:, kept_g] / total_m * TARGET_SUM)
+    x = x - base_g - shift_sg[chosen]
     batch_m = np.arange(cells) % truth.settings.batches
     for batch in range(truth.settings.batches):
         x[batch_m == batch] -= x[batch_m == batch].mean(axis=0)

@@ -45,6 +45,16 @@ def log_normalized(counts_ng: sp.spmatrix, target_sum: float = 1e4) -> sp.csr_ma
     return values.astype(np.float32)
 
 
+def root_counts(counts_ng: sp.spmatrix) -> sp.csr_matrix:
+    """Square roots of counts as CSR float32, whose noise is alike in rare and in frequent genes.
+
+    The depth of a cell is left in: where most genes have no count, dividing by it turns the noise of
+    few molecules into noise of all genes. What is made of these values has to take depth for noise
+    (Bartlett 1936, doi:10.2307/2983678).
+    """
+    return sp.csr_matrix(counts_ng, dtype=np.float64).sqrt().astype(np.float32)
+
+
 def log_counts(cells: AnnData | LogCounts, target_sum: float = 1e4) -> LogCounts:
     """The log-normalized counts of ``cells``; an existing :class:`LogCounts` passes through.
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
 from types import MappingProxyType
 from typing import Any, Self, cast
 
@@ -13,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from cellwright.models.reverse_network import ReverseNetwork
-from cellwright.models.reverse_sets import gene_loss, gene_scores, set_loss
+from cellwright.models.reverse_sets import SetHead, SetScores, gene_loss, gene_scores, set_loss
 from cellwright.training.batches import batches_per_epoch
 from cellwright.training.reverse_groups import (
     Groups,
@@ -29,6 +30,9 @@ _MOST = 16
 # Queries answered at once, and numbers in their tables of pairs of genes.
 _AT_ONCE = 256
 _TABLE = 16_000_000
+# Factors of the first sharpness that are tried, on so many batches.
+_SHARPER = tuple(2.0 ** (step / 2) for step in range(-6, 9))
+_SHARPEN_ON = 6
 
 
 @dataclass(frozen=True)
@@ -121,17 +125,8 @@ class NamedGenes:
         return self._loss_q(model, batch).mean()
 
     def _loss_q(self, model: nn.Module, batch: GroupBatch) -> Tensor:
-        seen_c = _network(model).seen_c
-        losses = []
-        for scores in model(batch.shift_qg, batch.mean_qg):
-            if self.settings.loss == "sets":
-                losses.append(set_loss(scores, batch.target_qc, seen_c))
-            else:
-                found = gene_loss(
-                    self.settings.loss, gene_scores(scores)[:, seen_c], batch.target_qc[:, seen_c]
-                )
-                losses.append(found)
-        return torch.stack(losses).mean(dim=0)
+        scores = model(batch.shift_qg, batch.mean_qg)
+        return _losses(self.settings.loss, scores, batch.target_qc, _network(model).seen_c)
 
     def measure(self, model: nn.Module, device: torch.device) -> dict[str, float]:
         """Loss, mean reciprocal rank and F1 of every measured set of groups."""
@@ -171,6 +166,42 @@ class NamedGenes:
             float(torch.cat(reciprocal).mean()),
             float(torch.cat(hits).mean()),
         )
+
+
+def _losses(kind: str, members: Sequence[SetScores], target_qc: Tensor, seen_c: Tensor) -> Tensor:
+    """Loss of each group, the mean over members, (q,)."""
+    if kind == "sets":
+        found = [set_loss(scores, target_qc, seen_c) for scores in members]
+    else:
+        found = [
+            gene_loss(kind, gene_scores(scores)[:, seen_c], target_qc[:, seen_c])
+            for scores in members
+        ]
+    return torch.stack(found).mean(dim=0)
+
+
+def sharpen(model: ReverseNetwork, cells: ReverseCells, settings: NetworkSettings) -> None:
+    """Make an untrained network as sure of its sets as training groups bear out.
+
+    How far apart the scores of sets have to lie depends on the noise of the cells and the number of
+    genes; steps of training alone are slow to find it.
+    """
+    batches = NamedGenes(replace(cells, val_p=cells.val_p[:0]), settings).training_batches(
+        batch_size=settings.batch_size, epoch=0, seed=settings.seed
+    )
+    model.eval()
+    with torch.no_grad():
+        loss_f = torch.zeros(len(_SHARPER))
+        for batch in islice(batches, _SHARPEN_ON):
+            members = model(batch.shift_qg, batch.mean_qg)
+            for i, factor in enumerate(_SHARPER):
+                scaled = [one._replace(gene_qc=factor * one.gene_qc) for one in members]
+                loss_f[i] += _losses(settings.loss, scaled, batch.target_qc, model.seen_c).sum()
+        sharper = math.log(_SHARPER[int(loss_f.argmin())])
+        for module in model.modules():
+            if isinstance(module, SetHead):
+                module.log_scale.add_(sharper)
+    model.train()
 
 
 def _at_once(network: ReverseNetwork) -> int:

@@ -11,8 +11,9 @@ from sklearn.decomposition import TruncatedSVD
 
 from cellwright.training.reverse_groups import ReverseCells
 
-# Of the variance that directions of noise are divided by, in mean variances of a gene.
-FLOOR = 2.0
+# Added to the variance of every gene, in mean variances of a gene.
+FLOOR = 0.5
+# In which genes vary together; what is left of a gene's variance is its own.
 DIRECTIONS = 50
 # Cells that noise is measured on, about.
 MOST_CELLS = 4000
@@ -34,12 +35,12 @@ class LinearStart:
 def linear_start(cells: ReverseCells, width: int) -> LinearStart:
     """Effects of genes in the space of their first ``width`` singular vectors.
 
-    A query is told by them as in the space of genes, but that directions in which cells vary
-    whatever was perturbed count for less.
+    A query is told by them as in the space of genes, but that genes, and directions, in which cells
+    vary whatever was perturbed count for less.
     """
-    calm_gg = _calming(cells)
+    whiten, spread_g = _whitening(cells)
     known = cells.effects
-    effect_mg = calm_gg(known.effect_mg.astype(np.float64))
+    effect_mg = whiten(known.effect_mg / spread_g)
     _, _, direction_dg = np.linalg.svd(effect_mg, full_matrices=False)
     project_dg = direction_dg[:width]
     code_md = effect_mg @ project_dg.T
@@ -47,17 +48,20 @@ def linear_start(cells: ReverseCells, width: int) -> LinearStart:
     code_cd = np.zeros((cells.candidates, len(project_dg)))
     code_cd[known.known_m] = code_md / max(float(np.sqrt((code_md**2).sum(axis=1).mean())), 1e-12)
     return LinearStart(
-        calm_gg(project_dg).astype(np.float32),
-        (project_dg @ calm_gg(known.common_g.astype(np.float64))).astype(np.float32),
+        (whiten(project_dg) / spread_g).astype(np.float32),
+        (project_dg @ whiten(known.common_g / spread_g)).astype(np.float32),
         code_cd.astype(np.float32),
     )
 
 
-def _calming(cells: ReverseCells) -> Callable[[NDArray[np.float64]], NDArray[np.float64]]:
-    """The symmetric map that divides directions of noise by its spread there beside a floor.
+def _whitening(
+    cells: ReverseCells,
+) -> tuple[Callable[[NDArray[np.float64]], NDArray[np.float64]], NDArray[np.float64]]:
+    """The map after which noise is alike in all directions, and what each gene is divided by before.
 
-    Noise is how cells of one condition differ. The floor, in mean variances of a gene, keeps genes
-    that are all but silent, and directions that few cells show, from being blown up.
+    Noise is how cells of one condition differ. Its covariance is taken for that of a few directions
+    and of each gene by itself; the floor keeps genes that are all but silent from being blown up. The
+    map is symmetric.
     """
     rng = np.random.default_rng(0)
     parts = []
@@ -66,16 +70,18 @@ def _calming(cells: ReverseCells) -> Callable[[NDArray[np.float64]], NDArray[np.
         rows = cells.rows_p[code]
         x = cells.expression_ng[rng.permutation(rows)[:each]].toarray()
         parts.append(x - x.mean(axis=0))
-    apart = np.vstack(parts)
+    apart = np.vstack(parts).astype(np.float64)
     most = min(DIRECTIONS, *apart.shape)
     freedom = max(len(apart) - len(parts), 1)
-    total = float((apart.astype(np.float64) ** 2).sum()) / freedom
-    if not total > 0 or most < 1:
-        return lambda x_qg: x_qg
+    variance_g = (apart**2).sum(axis=0) / freedom
+    if not variance_g.sum() > 0:
+        return lambda x_qg: x_qg, np.ones(apart.shape[1])
     found = TruncatedSVD(n_components=most, random_state=0).fit(apart)
-    variance_d = found.singular_values_.astype(np.float64) ** 2 / freedom
-    rest = max(total - float(variance_d.sum()), 0.0) / apart.shape[1]
-    floor = FLOOR * total / apart.shape[1]
-    less_d = 1 - np.sqrt((rest + floor) / (np.maximum(variance_d, rest) + floor))
-    direction_dg = found.components_.astype(np.float64)
-    return lambda x_qg: x_qg - (x_qg @ direction_dg.T * less_d) @ direction_dg
+    shared_dg = found.components_ * (found.singular_values_ / np.sqrt(freedom))[:, None]
+    own_g = np.maximum(variance_g - (shared_dg**2).sum(axis=0), 0)
+    spread_g = np.sqrt(own_g + FLOOR * variance_g.mean())
+    # Divided by this, noise is 1 in every direction and more in those that genes share.
+    _, length_d, direction_dg = np.linalg.svd(shared_dg / spread_g, full_matrices=False)
+    less_d = 1 - 1 / np.sqrt(1 + length_d**2)
+    spread_g /= np.sqrt((spread_g**2).mean())  # how long codes are counts for nothing
+    return lambda x_qg: x_qg - (x_qg @ direction_dg.T * less_d) @ direction_dg, spread_g

@@ -24,7 +24,6 @@ from cellwright.interfaces import Check
 from cellwright.perturbation.gene_positions import gene_positions
 from cellwright.perturbation.reverse import Screen
 from cellwright.perturbation.reverse_audit import SCREEN_KINDS, Visibility, visibilities
-from cellwright.representations.expression import log_normalized
 from cellwright.workflows.provenance import provenance
 from cellwright.workflows.reverse_benchmark_networks import (
     Answers,
@@ -38,7 +37,13 @@ from cellwright.workflows.reverse_benchmark_result import ReverseBenchmark
 from cellwright.workflows.reverse_benchmark_runs import RANDOM_GROUPS, Asked, Exam, answer_part
 from cellwright.workflows.reverse_benchmark_scores import judge_all
 from cellwright.workflows.reverse_encoder import read_encoder, refuse_pretrained, seen_check
-from cellwright.workflows.reverse_screen import read_aliases, read_candidates, screen_of
+from cellwright.workflows.reverse_screen import (
+    read_aliases,
+    read_candidates,
+    refuse_values,
+    screen_of,
+    values_of,
+)
 from cellwright.workflows.sizes import read_sizes
 from cellwright.workflows.subject import Subject, read_subject
 
@@ -66,6 +71,7 @@ def reverse_benchmark(
     gene_table: Path | str | None = None,
     build: str = "GRCh38",
     hide_within: int | None = None,
+    values: str = "log",
     most: int = 50,
     permutations: int = 2000,
     network: Mapping[str, Any] | None = None,
@@ -115,6 +121,8 @@ def reverse_benchmark(
         ``activation``, ``interference``, or ``auto``: as most training targets went.
     gene_table, build, hide_within
         Coordinates; genes within so many base pairs of a candidate are hidden with it.
+    values
+        Queries are means of the ``log`` of normalized counts, or of the ``root`` of counts.
     most
         Queries of a condition, at most.
     permutations
@@ -150,6 +158,7 @@ def reverse_benchmark(
     asked_for = {k: v for k, v in given.items() if v is not None}
     of_networks = network_settings({**(network or {}), **asked_for}, seed)
     refuse_pretrained(wanted, of_networks.pretrained)
+    refuse_values(values, of_networks.pretrained)
     if kind not in ("auto", *SCREEN_KINDS):
         raise SettingsError(f"kind is {kind!r}, expected auto, {' or '.join(SCREEN_KINDS)}")
     for name, number, least in (("most", most, 1), ("permutations", permutations, 0)):
@@ -197,7 +206,7 @@ def reverse_benchmark(
     if "xgboost" in wanted and len(wanted) > 1:
         wanted, missing = _installed(wanted)
     drawn = max(20, -(-RANDOM_GROUPS // len(parts)))
-    expression = log_normalized(subject.counts_ng)
+    expression = values_of(subject.counts_ng, values)
     exam = Exam(expression, screen, genes, wanted, sizes, kind, most, seed, drawn, plan)
     shown = [view for view in views if view.possible]
     asked: list[Asked] = []
@@ -220,7 +229,14 @@ def reverse_benchmark(
         headline=found.headline,
         scores=found.scores,
         checks=tuple(checks),
-        sentences=(*found.sentences, *screen.notes, *part_notes, *missing, *known),
+        sentences=(
+            *found.sentences,
+            *_of_values(values),
+            *screen.notes,
+            *part_notes,
+            *missing,
+            *known,
+        ),
         settings={
             "split": str(split),
             "k": ["all" if size is None else size for size in sizes],
@@ -261,6 +277,12 @@ def _seen(path: str, subject: Subject, parts: Sequence[Part], layer: str | None)
         codes = [part.screen.index(name) for name in part.test]
         test |= np.isin(part.screen.condition_n, codes)
     return seen_check(path, subject.cells, test, layer=layer, assume_counts=subject.assume_counts)
+
+
+def _of_values(values: str) -> tuple[str, ...]:
+    if values == "log":
+        return ()
+    return ("Queries are means of square roots of counts, for every method.",)
 
 
 def _near(

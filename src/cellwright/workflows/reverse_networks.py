@@ -24,7 +24,7 @@ from cellwright.training.one_device import OneDevice
 from cellwright.training.reverse_build import build_network
 from cellwright.training.reverse_encoder import EncoderStart
 from cellwright.training.reverse_groups import Groups, ReverseCells
-from cellwright.training.reverse_objective import NamedGenes, predict_logits
+from cellwright.training.reverse_objective import NamedGenes, predict_logits, sharpen
 from cellwright.training.reverse_settings import ENCODERS, NetworkSettings
 from cellwright.training.reverse_start import linear_start
 from cellwright.training.run_folder import RunFolder
@@ -187,6 +187,7 @@ def start_linear(model: ReverseNetwork, cells: ReverseCells, settings: NetworkSe
     """
     if settings.kind in ENCODERS and settings.encoder_alone:
         start_encoder(model, cells, settings)
+        sharpen(model, cells, settings)
         return
     if settings.inputs == "expression":
         return
@@ -198,3 +199,4 @@ def start_linear(model: ReverseNetwork, cells: ReverseCells, settings: NetworkSe
                 torch.from_numpy(start.common_d),
                 torch.from_numpy(start.code_cd),
             )
+    sharpen(model, cells, settings)

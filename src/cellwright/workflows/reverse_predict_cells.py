@@ -16,8 +16,8 @@ from cellwright.config import nearest
 from cellwright.data.reading import counts_of, read_cells
 from cellwright.errors import DataError, SettingsError
 from cellwright.perturbation.reverse import CONTROL_NAMES, Screen
-from cellwright.representations.expression import log_normalized
 from cellwright.workflows.reverse_run import ReverseRun
+from cellwright.workflows.reverse_screen import values_of
 
 STATES = ("state", "condition", "perturbation", "disease", "status", "treatment", "group")
 CONTROLS = (*CONTROL_NAMES, "normal", "healthy", "untreated", "unstimulated", "wildtype", "WT")
@@ -112,7 +112,11 @@ def state_cells(
     )
     keep = run.kept_g
     return StateCells(
-        log_normalized(counts), (alignment.columns_g >= 0)[keep], screen, adata.var, tuple(notes)
+        values_of(counts, run.settings.values),
+        (alignment.columns_g >= 0)[keep],
+        screen,
+        adata.var,
+        tuple(notes),
     )
 
 

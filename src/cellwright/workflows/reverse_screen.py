@@ -4,12 +4,33 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
+
+import scipy.sparse as sp
 
 from cellwright.data.gene_tables import read_gene_table, text_of
 from cellwright.errors import DataError, SettingsError
 from cellwright.perturbation.reverse import Screen, read_screen
+from cellwright.representations.expression import log_normalized, root_counts
 from cellwright.workflows.subject import Subject
+
+Values = Literal["log", "root"]
+VALUES: tuple[Values, ...] = ("log", "root")
+
+
+def values_of(counts_ng: sp.spmatrix, values: str) -> sp.csr_matrix:
+    """What queries are means of: ``log`` of normalized counts, or the ``root`` of counts."""
+    return log_normalized(counts_ng) if values == "log" else root_counts(counts_ng)
+
+
+def refuse_values(values: str, pretrained: object) -> None:
+    """Raise where there are no such values, or a pretrained run cannot read them."""
+    if values not in VALUES:
+        raise SettingsError(f"values is {values!r}, expected {' or '.join(VALUES)}")
+    if values != "log" and pretrained is not None:
+        raise SettingsError(
+            "a pretrained run reads log-normalized values; leave out --values root or --pretrained"
+        )
 
 
 def screen_of(

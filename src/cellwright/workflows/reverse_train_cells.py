@@ -25,7 +25,6 @@ from cellwright.perturbation.reverse import Screen
 from cellwright.perturbation.reverse_audit import Visibility, control_spread, visibilities
 from cellwright.perturbation.reverse_cell_splits import CELL_SPLITS, SAME_GENES
 from cellwright.perturbation.reverse_splits import named_splits, read_split
-from cellwright.representations.expression import log_normalized
 from cellwright.tokens.vocabulary import Vocabulary
 from cellwright.training.reverse_encoder import EncoderStart
 from cellwright.training.reverse_groups import ReverseCells
@@ -33,7 +32,7 @@ from cellwright.workflows.reverse_dependence_check import check_network
 from cellwright.workflows.reverse_encoder import read_encoder, refuse_pretrained, seen_check
 from cellwright.workflows.reverse_knowledge import read_knowledge
 from cellwright.workflows.reverse_networks import USE_KNOWLEDGE, network_cells
-from cellwright.workflows.reverse_screen import read_aliases, read_candidates, screen_of
+from cellwright.workflows.reverse_screen import read_aliases, read_candidates, screen_of, values_of
 from cellwright.workflows.reverse_train_settings import EVERYTHING, ReverseTrainSettings
 from cellwright.workflows.subject import Subject
 
@@ -134,7 +133,7 @@ def train_task(
     view = hidden if settings.own_genes == "hidden" else visible
     if not view.possible:
         raise DataError(f"{view.sentence} To train on them all the same, use --own-genes visible.")
-    expression = log_normalized(counts)
+    expression = values_of(counts, settings.values)
     said_of_genes: tuple[str, ...] = ()
 
     def kept_of(other: Screen) -> NDArray[np.bool_]:

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from cellwright.config import resolve, to_dict
 from cellwright.errors import SettingsError
 from cellwright.training.reverse_settings import NetworkSettings
+from cellwright.workflows.reverse_screen import Values, refuse_values
 
 EVERYTHING = "none"
 """The split that leaves no perturbation out."""
@@ -22,7 +23,7 @@ class ReverseTrainSettings(NetworkSettings):
     ``guide`` and ``context``), a split file, ``none`` (train on every perturbation), or
     ``auto``: ``ahlmann-eltze-2025`` where there are doubles enough, else ``none``; ``partition``
     is the seed of a random split, or which guide or context is held out. ``own_genes``: whether
-    candidates' own transcripts may be looked at. ``held_out``: the share of the cells of every training condition that are kept back, to
+    candidates' own transcripts may be looked at; ``values``: the ``log`` of normalized counts, or the ``root`` of counts. ``held_out``: the share of the cells of every training condition that are kept back, to
     learn from them how many genes were perturbed and how far unseen cells lie. ``most`` queries of
     a condition are asked about.
 
@@ -35,6 +36,7 @@ class ReverseTrainSettings(NetworkSettings):
     split: str = "auto"
     partition: int = 0
     own_genes: Literal["hidden", "visible"] = "hidden"
+    values: Values = "log"
     held_out: float = 0.1
     most: int = 20
 
@@ -54,6 +56,7 @@ class ReverseTrainSettings(NetworkSettings):
         for name, least in (("partition", 0), ("most", 1), ("min_cells", 1)):
             if getattr(self, name) < least:
                 raise SettingsError(f"{name} is {getattr(self, name)}, expected {least} or more")
+        refuse_values(self.values, self.pretrained)
         if not 0 <= self.held_out < 0.5:
             raise SettingsError(
                 f"held_out is {self.held_out}, expected a share of cells, 0 or more and below 0.5"
