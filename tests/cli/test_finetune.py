@@ -15,7 +15,7 @@ from cellwright.cli.steps_bar import steps_bar
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (["--labels-per-class", "5,x"], "--labels-per-class '5,x' holds 'x'"),
+        (["--labels-per-class", "5,x"], "--labels-per-class holds 'x'"),
         (["--learning-rate", "0"], "learning_rate is 0.0, expected above 0"),
         (["--precision", "fp8"], "fp8"),
         ([], "no run folder at"),

@@ -8,6 +8,8 @@ import torch
 from scipy.special import logsumexp
 
 from cellwright.models.reverse_sets import (
+    HIDDEN,
+    HIDES,
     SHARPNESS,
     SHORTEST,
     SetHead,
@@ -25,15 +27,27 @@ SEEN = torch.tensor([True, True, False, True, True])
 def scores() -> SetScores:
     torch.manual_seed(0)
     length = 0.5 + torch.rand(5, 5)
-    return SetScores(torch.randn(3, 5), length + length.T, torch.tensor([0.3, -0.2]))
+    share = torch.tensor([0.7, 0.15]).log()
+    size = torch.tensor([0.3, -0.2])
+    return SetScores(torch.randn(3, 5), length + length.T, 0.5 + torch.rand(5, 5), size, share)
 
 
 def _by_hand(scores: SetScores, q: int) -> dict[tuple[int, ...], float]:
     seen = [0, 1, 3, 4]
     gene, length = scores.gene_qc[q].numpy(), scores.length_cc.numpy()
     one = {(a,): gene[a] / length[a, a] + 0.3 for a in seen}
-    two = {(a, b): (gene[a] + gene[b]) / length[a, b] - 0.2 for a, b in combinations(seen, 2)}
-    return one | two
+    partly, (adds, hides) = scores.partly_cc.numpy(), scores.share_2.exp().tolist()
+
+    def pair(a: int, b: int) -> float:
+        """A pair that adds up, or of which one gene hides part of the other."""
+        kinds = [
+            (adds, (gene[a] + gene[b]) / length[a, b]),
+            (hides, (gene[a] + HIDDEN * gene[b]) / partly[a, b]),
+            (hides, (gene[b] + HIDDEN * gene[a]) / partly[b, a]),
+        ]
+        return float(np.log(sum(share * np.exp(score) for share, score in kinds)) - 0.2)
+
+    return one | {(a, b): pair(a, b) for a, b in combinations(seen, 2)}
 
 
 def test_the_loss_is_cross_entropy_over_all_sets(scores: SetScores) -> None:
@@ -68,10 +82,33 @@ def test_the_head_scores_sets_by_the_cosine_with_the_sum_of_codes() -> None:
     for q in range(2):
         for a in range(4):
             for b in range(4):
-                whole = head.code_cd[a] + (head.code_cd[b] if a != b else 0)
-                length = (whole @ whole + short).sqrt()
-                cosine = code[q] @ whole / code[q].norm() / length
-                assert table[q, a, b].item() == pytest.approx(SHARPNESS * cosine.item(), abs=1e-4)
+                kinds = [(1.0, head.code_cd[a])]
+                if a != b:
+                    one, other = head.code_cd[a], head.code_cd[b]
+                    kinds = [
+                        (1 - 2 * HIDES, one + other),
+                        (HIDES, one + HIDDEN * other),
+                        (HIDES, HIDDEN * one + other),
+                    ]
+                wanted = 0.0
+                for share, whole in kinds:
+                    cosine = code[q] @ whole / code[q].norm() / (whole @ whole + short).sqrt()
+                    wanted += share * np.exp(SHARPNESS * cosine.item())
+                assert table[q, a, b].item() == pytest.approx(np.log(wanted), abs=1e-4)
+
+
+def test_odds_of_a_gene_beyond_doubt_are_not_cut_off(scores: SetScores) -> None:
+    # Probabilities this near to 1 are 1 in floating point; what speaks against them still counts.
+    sure = scores._replace(gene_qc=scores.gene_qc.double() + torch.tensor([0, 900.0, 0, 0, 0]))
+    found = set_marginals(sure, SEEN).numpy()
+    for q in range(3):
+        gene, length = sure.gene_qc[q].numpy(), sure.length_cc.double().numpy()
+        assert found[q, 1] > 60
+        without = [gene[a] / length[a, a] + 0.3 for a in (0, 3, 4)]
+        assert found[q, 1] > gene[1] / length[1, 1] - max(without) - 60
+        assert np.isfinite(found[q, [0, 1, 3, 4]]).all()
+    weaker = set_marginals(sure._replace(gene_qc=sure.gene_qc * 0.9), SEEN).numpy()
+    assert (weaker[:, 1] < found[:, 1]).all()
 
 
 def test_losses_of_genes_one_by_one() -> None:

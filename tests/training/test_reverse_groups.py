@@ -1,6 +1,7 @@
 """Training groups of the reverse problem against means by hand, and what they may depend on."""
 
 from dataclasses import replace
+from itertools import combinations
 
 import numpy as np
 import pytest
@@ -55,6 +56,32 @@ def test_effects_are_those_of_a_ridge_regression(cells: ReverseCells) -> None:
     np.testing.assert_allclose(found.effect_mg, fitted.coef_.T, atol=1e-5)
     np.testing.assert_allclose(found.common_g, fitted.intercept_, atol=1e-5)
     assert not cells.mean_pg[3].any()
+
+
+def test_pairs_that_do_not_add_up_hardly_move_the_effects() -> None:
+    rng = np.random.default_rng(0)
+    pairs = list(combinations(range(8), 2))
+    sets = [(i,) for i in range(8)] + pairs
+    targets_pc = np.array([[c in members for c in range(8)] for members in sets])
+    effect_cg = rng.normal(0, 1, (8, 40))
+    mean_pg = 3 + targets_pc @ effect_cg
+    odd = rng.permutation(len(pairs))[:6] + 8
+    mean_pg[odd] += rng.normal(0, 2, (6, 40))
+    condition_n = np.repeat(np.arange(-1, len(sets)), 20)
+    whole = np.vstack([np.full(40, 3.0), mean_pg])[condition_n + 1]
+    cells = ReverseCells(
+        expression_ng=sp.csr_matrix((whole + rng.normal(0, 0.3, whole.shape)).astype(np.float32)),
+        condition_n=condition_n,
+        targets_pc=targets_pc,
+        train_p=np.arange(len(sets)),
+        val_p=np.array([], dtype=np.int64),
+        batch_n=np.zeros(len(condition_n), dtype=np.int64),
+        control_bg=np.full((1, 40), 3.0, dtype=np.float32),
+        sd_g=np.full(40, 0.3, dtype=np.float32),
+    )
+    plain = Ridge(RIDGE).fit(targets_pc.astype(float), cells.mean_pg).coef_.T
+    error, plain_error = (np.abs(e - effect_cg).mean() for e in (cells.effects.effect_mg, plain))
+    assert error < 0.5 * plain_error
 
 
 def _noisy(n: int, effect: float = 1.0) -> ReverseCells:

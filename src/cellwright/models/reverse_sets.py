@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -12,25 +13,35 @@ from torch.nn import functional
 SHARPNESS = 20.0
 # Added to squared lengths of sums of codes, as a share of the mean squared length of a code.
 SHORTEST = 0.02
+# Of a pair in which one gene hides part of what the other does: what is left of that, and how often each of
+# the two is the one, at first.
+HIDDEN, HIDES = 0.4, 0.2
+
+# Log of the probability from which on odds are summed from the sets without the gene.
+_SURE = -1e-6
 
 
 class SetScores(NamedTuple):
     """Score of a set: the sum over its genes over the length of the set, plus that of its size.
 
     gene_qc: of each gene; length_cc: of pairs, and of single genes on the diagonal, one for all
-    queries; size_2: of sets of one and of two genes.
+    queries; partly_cc: of pairs of which the second gene is partly hidden by the first; size_2: of
+    sets of one and of two genes; share_2: log shares of pairs that add up and, in each of the two
+    orders, of those that do not.
     """
 
     gene_qc: Tensor
     length_cc: Tensor
+    partly_cc: Tensor
     size_2: Tensor
+    share_2: Tensor
 
 
 class SetHead(nn.Module):
     """A query's code held against the sums of genes' codes, by their cosine.
 
     Effects that add up need no parameter for pairs, and the cosine leaves open how strongly the
-    guides of a query act.
+    guides of a query act. One gene of a pair may hide part of what the other does: which, is left open.
 
     Parameters
     ----------
@@ -45,6 +56,7 @@ class SetHead(nn.Module):
         self.code_cd = nn.Parameter(torch.randn(candidates, width) / width**0.5)
         self.log_scale = nn.Parameter(torch.tensor(SHARPNESS).log())
         self.size_2 = nn.Parameter(torch.zeros(2))
+        self.hides = nn.Parameter(torch.tensor(2 * HIDES).logit())
 
     def forward(self, code_qd: Tensor) -> SetScores:
         """Codes of queries to scores."""
@@ -59,8 +71,14 @@ class SetHead(nn.Module):
         alone_cc = torch.eye(len(square_c), device=square_c.device, dtype=torch.bool)
         square_cc = torch.where(alone_cc, square_c, square_cc)
         # Two genes that undo each other, or one that does nothing, have no direction.
-        length_cc = (square_cc + SHORTEST * square_c.mean()).sqrt()
-        return SetScores(self.log_scale.exp() * unit_qd @ code_cd.T, length_cc, self.size_2)
+        shortest = SHORTEST * square_c.mean()
+        length_cc = (square_cc + shortest).sqrt()
+        partly_cc = square_c[:, None] + HIDDEN**2 * square_c[None, :] + 2 * HIDDEN * gram_cc
+        partly_cc = (partly_cc.clamp(min=0) + shortest).sqrt()
+        log_hides = functional.logsigmoid(self.hides) - math.log(2)
+        share_2 = torch.stack([functional.logsigmoid(-self.hides), log_hides])
+        gene_qc = self.log_scale.exp() * unit_qd @ code_cd.T
+        return SetScores(gene_qc, length_cc, partly_cc, self.size_2, share_2)
 
 
 def set_table(scores: SetScores, seen_c: Tensor) -> Tensor:
@@ -68,9 +86,14 @@ def set_table(scores: SetScores, seen_c: Tensor) -> Tensor:
     gene_qm = scores.gene_qc[:, seen_c]
     length_mm = scores.length_cc[seen_c][:, seen_c]
     alone_mm = torch.eye(gene_qm.shape[1], device=gene_qm.device, dtype=torch.bool)
-    one, two = scores.size_2
-    sum_qmm = gene_qm[:, :, None] + gene_qm[:, None, :] * (~alone_mm)
-    return sum_qmm / length_mm + torch.where(alone_mm, one, two)
+    partly_mm = scores.partly_cc[seen_c][:, seen_c]
+    (one, two), (adds, hides) = scores.size_2, scores.share_2
+    first_qmm, second_qmm = gene_qm[:, :, None], gene_qm[:, None, :]
+    added_qmm = (first_qmm + second_qmm) / length_mm
+    partly_qmm = (first_qmm + HIDDEN * second_qmm) / partly_mm
+    hidden_qmm = torch.logaddexp(partly_qmm, partly_qmm.transpose(1, 2))
+    pair_qmm = torch.logaddexp(added_qmm + adds, hidden_qmm + hides) + two
+    return torch.where(alone_mm, first_qmm / length_mm + one, pair_qmm)
 
 
 def gene_scores(scores: SetScores) -> Tensor:
@@ -100,8 +123,12 @@ def set_marginals(scores: SetScores, seen_c: Tensor) -> Tensor:
     table_qmm = set_table(SetScores(*(s.double() for s in scores)), seen_c)
     every_q = torch.logsumexp(_upper(table_qmm), dim=1)
     log_p_qm = torch.logsumexp(table_qmm, dim=2) - every_q[:, None]
-    log_p_qm = log_p_qm.clamp(max=-1e-15)
-    odds_qm = log_p_qm - torch.log(-torch.expm1(log_p_qm))
+    odds_qm = log_p_qm - torch.log(-torch.expm1(log_p_qm.clamp(max=-1e-15)))
+    # Of a gene that is all but sure, what speaks against it is lost in that difference.
+    for q, gene in (log_p_qm > _SURE).nonzero().tolist():
+        others = torch.arange(table_qmm.shape[1], device=table_qmm.device) != gene
+        against = torch.logsumexp(_upper(table_qmm[q][others][:, others][None]), dim=1)
+        odds_qm[q, gene] = every_q[q] + log_p_qm[q, gene] - against[0]
     out_qc = torch.full_like(scores.gene_qc, -torch.inf, dtype=torch.float64)
     out_qc[:, seen_c] = odds_qm
     return out_qc

@@ -13,6 +13,8 @@ from cellwright.errors import DataError
 
 # Of the regression of shifts on the genes perturbed.
 RIDGE = 0.3
+# Pairs from which on those that do not add up are told from the others, and rounds of doing so.
+PAIRS, ROUNDS = 10, 4
 
 
 @dataclass(frozen=True)
@@ -113,17 +115,35 @@ class ReverseCells:
 
     @cached_property
     def effects(self) -> GeneEffects:
-        """What each gene does, from all training conditions."""
+        """What each gene does, from all training conditions.
+
+        A pair counts for less the further it is from the sum of its genes' effects beside other
+        pairs, each predicted from the conditions other than itself.
+        """
         x = self.targets_pc[self.train_p].astype(np.float64)
         known = np.flatnonzero(x.any(axis=0)).astype(np.int64)
         x, y = x[:, known], self.mean_pg[self.train_p].astype(np.float64)
-        centred = x - x.mean(axis=0)
-        inverse = np.linalg.inv(centred.T @ centred + RIDGE * np.eye(len(known)))
-        effect_mg = inverse @ (centred.T @ (y - y.mean(axis=0)))
-        common_g = y.mean(axis=0) - x.mean(axis=0) @ effect_mg
+        variance_g = self.sd_g.astype(np.float64) ** 2
+        scale_g = np.sqrt(variance_g + 0.5 * variance_g.mean() + 1e-12)
+        pairs_p = x.sum(axis=1) == 2
+        weight_p = np.ones(len(x))
+        for _ in range(ROUNDS if pairs_p.sum() >= PAIRS else 1):
+            mean_m, mean_g = (weight_p @ part / weight_p.sum() for part in (x, y))
+            centred = x - mean_m
+            inverse = np.linalg.inv(
+                (centred * weight_p[:, None]).T @ centred + RIDGE * np.eye(len(known))
+            )
+            solve_mp = inverse @ (centred * weight_p[:, None]).T
+            effect_mg = solve_mp @ (y - mean_g)
+            own_p = (centred * solve_mp.T).sum(axis=1) + weight_p / weight_p.sum()
+            apart_pg = (y - mean_g - centred @ effect_mg) / np.maximum(1 - own_p, 0.1)[:, None]
+            apart_p = ((apart_pg / scale_g) ** 2).sum(axis=1)
+            if pairs_p.sum() >= PAIRS:
+                ratio_p = apart_p / max(float(np.median(apart_p[pairs_p])), 1e-12)
+                weight_p = np.where(pairs_p, np.minimum(1, 2 / (1 + ratio_p**2)), 1.0)
+        common_g = mean_g - mean_m @ effect_mg
         # A condition's mean is as uncertain as one cell over its number of cells.
         cells_p = np.array([len(self.rows_p[p]) for p in self.train_p.tolist()])
-        solve_mp = inverse @ centred.T
         return GeneEffects(
             known,
             effect_mg.astype(np.float32),

@@ -95,9 +95,12 @@ def test_killed_at_any_moment(command, storage, ending, folder, tmp_path):
     for number, wait in enumerate(waits):
         if number == 2:
             remove(out)  # from here on nothing stands in its place
-        child = Child(command, source, out)
-        time.sleep(wait)
-        killed += child.end(signal.SIGKILL) == -signal.SIGKILL
+        for sooner in (1, 2, 4, 8):  # a machine that has become faster is done before
+            child = Child(command, source, out)
+            time.sleep(wait / sooner)
+            if child.end(signal.SIGKILL) == -signal.SIGKILL:
+                killed += 1
+                break
         assert contents(source) == before
         if out.exists():  # under its name it is complete
             assert contents(out) == whole
