@@ -66,7 +66,7 @@ class NetworkSettings:
     epochs: int = 10
     patience: int | None = 4
     batch_size: int = 64
-    learning_rate: float = 2e-4
+    learning_rate: float = 1e-4
     weight_decay: float = 1e-2
     schedule: Literal["one-cycle", "constant"] = "one-cycle"
     warmup_share: float = 0.1
