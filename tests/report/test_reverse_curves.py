@@ -30,3 +30,12 @@ def test_a_panel_for_each_network_with_means_over_partitions(curves: pd.DataFram
 def test_no_unseen_perturbations_is_one_sentence(curves: pd.DataFrame) -> None:
     with pytest.raises(DataError, match="no curve of auprc"):
         reverse_curves(curves, "auprc", title="")
+
+
+@pytest.mark.parametrize("methods", [["mlp"], ["mlp", "graph"]])
+def test_every_word_of_the_legend_is_in_the_picture(curves: pd.DataFrame, methods) -> None:
+    shown = curves[curves.method.isin(methods)].assign(val_mrr=0.3)
+    figure = reverse_curves(shown, title="seen and unseen")[0].get_figure()
+    figure.canvas.draw()
+    box = figure.legends[0].get_window_extent()
+    assert box.x0 >= 0 and box.x1 <= figure.bbox.x1

@@ -24,6 +24,9 @@ _WORDS = {
     "unseen": "unseen perturbations",
 }
 
+# Inches of an entry of the legend.
+_ENTRY = 2.3
+
 
 def reverse_curves(curves: pd.DataFrame, metric: str = "mrr", *, title: str) -> NDArray[Any]:
     """Mean over partitions of one metric at each epoch, one panel per network.
@@ -48,7 +51,8 @@ def reverse_curves(curves: pd.DataFrame, metric: str = "mrr", *, title: str) -> 
     if "unseen" not in shown:
         raise DataError(f"no curve of {metric} over unseen perturbations to draw")
     methods = list(dict.fromkeys(curves.method))
-    axes = new_grid(1, len(methods), 2.4 + 2.7 * len(methods), 3.7, sharey=True)[0]
+    wide_in = 2.4 + 2.7 * len(methods)
+    axes = new_grid(1, len(methods), wide_in, 3.7, sharey=True)[0]
     for ax, method in zip(axes, methods, strict=True):
         rows = curves[curves.method == method]
         for name in shown:
@@ -68,5 +72,9 @@ def reverse_curves(curves: pd.DataFrame, metric: str = "mrr", *, title: str) -> 
     handles = [Line2D([], [], label=_WORDS[n], **_LOOKS[n]) for n in shown]
     if len(set(curves.part)) > 1:
         handles.append(Line2D([], [], color=MUTED, linewidth=0.6, label="each partition, unseen"))
-    figure.legend(handles=handles, loc="outside lower left", ncols=4, frameon=False, fontsize=8.5)
+    # Over one panel the four entries do not fit into a line.
+    columns = max(1, int(wide_in / _ENTRY))
+    figure.legend(
+        handles=handles, loc="outside lower left", ncols=columns, frameon=False, fontsize=8.5
+    )
     return axes
