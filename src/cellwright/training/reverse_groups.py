@@ -127,20 +127,21 @@ class ReverseCells:
         scale_g = np.sqrt(variance_g + 0.5 * variance_g.mean() + 1e-12)
         pairs_p = x.sum(axis=1) == 2
         weight_p = np.ones(len(x))
-        for _ in range(ROUNDS if pairs_p.sum() >= PAIRS else 1):
+        rounds = ROUNDS if pairs_p.sum() >= PAIRS else 1
+        for number in range(rounds):
             mean_m, mean_g = (weight_p @ part / weight_p.sum() for part in (x, y))
             centred = x - mean_m
-            inverse = np.linalg.inv(
-                (centred * weight_p[:, None]).T @ centred + RIDGE * np.eye(len(known))
-            )
-            solve_mp = inverse @ (centred * weight_p[:, None]).T
+            weighted = centred * weight_p[:, None]
+            inverse = np.linalg.inv(weighted.T @ centred + RIDGE * np.eye(len(known)))
+            solve_mp = inverse @ weighted.T
             effect_mg = solve_mp @ (y - mean_g)
+            if number == rounds - 1:
+                break
             own_p = (centred * solve_mp.T).sum(axis=1) + weight_p / weight_p.sum()
             apart_pg = (y - mean_g - centred @ effect_mg) / np.maximum(1 - own_p, 0.1)[:, None]
             apart_p = ((apart_pg / scale_g) ** 2).sum(axis=1)
-            if pairs_p.sum() >= PAIRS:
-                ratio_p = apart_p / max(float(np.median(apart_p[pairs_p])), 1e-12)
-                weight_p = np.where(pairs_p, np.minimum(1, 2 / (1 + ratio_p**2)), 1.0)
+            ratio_p = apart_p / max(float(np.median(apart_p[pairs_p])), 1e-12)
+            weight_p = np.where(pairs_p, np.minimum(1, 2 / (1 + ratio_p**2)), 1.0)
         common_g = mean_g - mean_m @ effect_mg
         # A condition's mean is as uncertain as one cell over its number of cells.
         cells_p = np.array([len(self.rows_p[p]) for p in self.train_p.tolist()])
